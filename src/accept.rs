@@ -1,0 +1,203 @@
+//! Accept, finish the handshakes off the loop, dial, relay: the spine of `serve`.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, stream};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use crate::backoff::Backoff;
+use crate::context::Context;
+use crate::duplex::Duplex;
+use crate::endpoint::{Call, Endpoint, HostPort, Shape, Side};
+use crate::error::{Error, Kind, Result, plain};
+use crate::framing::Framing;
+use crate::http::Request;
+use crate::relay::{self, Ended};
+use crate::report;
+use crate::trace::Trace;
+
+/// A place where peers arrive.
+pub struct Listener {
+    /// Its address, with the port that the system chose.
+    pub address: String,
+    /// The peers.
+    pub incoming: BoxStream<'static, io::Result<Incoming>>,
+}
+
+/// A peer that has arrived.
+pub struct Incoming {
+    /// Its address, for what is said before the handshakes are done.
+    pub address: String,
+    /// Its handshakes, run in a task of its own.
+    pub ready: BoxFuture<'static, Result<(Duplex, Peer)>>,
+}
+
+/// Who is at the other end of an accepted connection.
+#[derive(Default)]
+pub struct Peer {
+    /// Its address.
+    pub address: String,
+    /// The address of ours that it came to.
+    pub local: String,
+    /// The address we listen on, as written.
+    pub listener: Option<Arc<str>>,
+    /// Its name, if it has said one.
+    pub name: Option<Arc<str>>,
+    /// How its bytes are cut into messages, if it has bytes.
+    pub framing: Framing,
+    /// Whether TLS protects the connection.
+    pub tls: bool,
+    /// The request of a WebSocket or HTTP peer.
+    pub request: Option<Arc<Request>>,
+    /// The subprotocol that was granted.
+    pub subprotocol: Option<String>,
+    /// Where this peer is joined to, if a route or its own request says so.
+    pub target: Option<Arc<Endpoint>>,
+    /// The place it asked to be connected to, if it came to a proxy listener.
+    pub(crate) asked: Option<HostPort>,
+    /// What has to be said to the peer once the target is connected, or cannot be.
+    pub reply: Option<Reply>,
+}
+
+/// Tells a peer, before anything else, whether the target could be connected.
+pub type Reply = Box<
+    dyn for<'a> FnOnce(Duplex, Result<(), &'a Error>) -> BoxFuture<'a, Result<Duplex>>
+        + Send
+        + Sync,
+>;
+
+impl Incoming {
+    /// A peer without a handshake of its own.
+    pub fn ready(duplex: Duplex, peer: Peer) -> Self {
+        Self { address: peer.address.clone(), ready: Box::pin(async { Ok((duplex, peer)) }) }
+    }
+}
+
+impl Listener {
+    /// Changes every peer that arrives.
+    #[must_use]
+    pub fn map(self, change: impl FnMut(Incoming) -> Incoming + Send + 'static) -> Self {
+        let mut change = change;
+        let incoming = self.incoming.map(move |it| it.map(&mut change)).boxed();
+        Self { address: self.address, incoming }
+    }
+}
+
+/// Joins every peer of the listeners to its target, until stopped; then waits for those that are
+/// still connected, at most for the drain time.
+pub async fn accept(listeners: Vec<Listener>, cx: Arc<Context>) {
+    let Some(serve) = &cx.serve else { return };
+    let peers = Arc::new(Semaphore::new(serve.server.max_peers));
+    let handshakes = Arc::new(Semaphore::new(serve.server.max_handshakes));
+    let mut incoming = stream::select_all(listeners.into_iter().map(|it| it.incoming));
+    let tracker = TaskTracker::new();
+    let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
+    loop {
+        // A permit is taken before the peer is, so that the rest wait in the kernel's queue.
+        let next = async {
+            let peer = peers.clone().acquire_owned().await.ok()?;
+            let handshake = handshakes.clone().acquire_owned().await.ok()?;
+            Some((incoming.next().await?, peer, handshake))
+        };
+        let next = tokio::select! {
+            next = next => next,
+            () = cx.stop.cancelled() => None,
+        };
+        let Some((incoming, permit, handshake)) = next else { break };
+        match incoming {
+            Ok(incoming) => {
+                backoff.reset();
+                let cx = cx.clone();
+                tracker.spawn(async move {
+                    serve_peer(incoming, handshake, &cx).await;
+                    drop(permit);
+                });
+            }
+            // Out of descriptors, most likely: those that leave make room.
+            Err(error) => {
+                report::warn(format_args!("cannot accept a peer: {}", plain(&error)));
+                tokio::time::sleep(backoff.pause()).await;
+            }
+        }
+    }
+    drop(incoming);
+    tracker.close();
+    let drain = serve.server.drain;
+    if tokio::time::timeout(drain, tracker.wait()).await.is_err() {
+        report::warn(format_args!("{} peers were still connected after {drain:?}", tracker.len()));
+    }
+}
+
+/// One peer, from its handshake to its goodbye.
+async fn serve_peer(
+    incoming: Incoming,
+    handshake: tokio::sync::OwnedSemaphorePermit,
+    cx: &Arc<Context>,
+) {
+    let Some(serve) = &cx.serve else { return };
+    let started = Instant::now();
+    let address = incoming.address;
+    cx.metrics.handshakes.add(1);
+    let ready = tokio::time::timeout(serve.server.handshake_timeout, incoming.ready);
+    let ready = tokio::select! {
+        ready = ready => ready,
+        () = cx.stop.cancelled() => return,
+    };
+    drop(handshake);
+    let (near, mut peer) = match ready {
+        Ok(Ok(ready)) => ready,
+        Ok(Err(error)) => {
+            cx.metrics.refused.add(1);
+            return report::verbose(format_args!("{address}: {error}"));
+        }
+        Err(_) => {
+            cx.metrics.refused.add(1);
+            return report::verbose(format_args!("{address}: no complete handshake in time"));
+        }
+    };
+    cx.metrics.peers.add(1);
+    report::verbose(format_args!("{address}: connected"));
+    let outcome = join_target(near, &mut peer, cx).await;
+    cx.metrics.left.add(1);
+    if let Err(error) = &outcome
+        && !matches!(error.kind(), Kind::Closed(_) | Kind::Lost | Kind::Terminated)
+    {
+        report::warn(format_args!("{address}: {error}"));
+    }
+    report::access(serve.server.access_log, &peer, &outcome, started.elapsed());
+}
+
+async fn join_target(mut near: Duplex, peer: &mut Peer, cx: &Arc<Context>) -> Result<Ended> {
+    let Some(serve) = &cx.serve else { return Ok(Ended::default()) };
+    let target = peer.target.clone().unwrap_or_else(|| serve.target.clone());
+    let shape = match &near {
+        Duplex::Bytes(_) => Shape::Bytes,
+        Duplex::Messages(_) => Shape::Messages,
+    };
+    let trace = Trace::default();
+    let call = Call { cx, near: shape, side: Side::Far, peer: Some(peer), trace: &trace };
+    let timeout = cx.shared.dial.connect_timeout;
+    let far = tokio::time::timeout(timeout, target.connect(&call)).await.unwrap_or_else(|_| {
+        let what = format!("no connection within {timeout:?} (--connect-timeout)");
+        Err(Error::new(Kind::Timeout, what).at(&target))
+    });
+    if let Some(reply) = peer.reply.take() {
+        near = reply(near, far.as_ref().map(|_| ())).await?;
+    }
+    match far {
+        Ok(far) => {
+            let options =
+                relay::Options::new(cx, cx.shared.join.framing([peer.framing, target.framing()]));
+            relay::relay(near, far, &options, cx.stop.clone()).await
+        }
+        Err(error) => {
+            relay::refuse(near, &error).await;
+            Err(error)
+        }
+    }
+}

@@ -1,0 +1,527 @@
+//! What the user can type: clap types only, no behaviour and no I/O.
+//!
+//! The doc comments here are the text of `--help`, of the man pages and of the completions.
+
+#![allow(missing_docs, reason = "a flattened group is described by its own type")]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+use crate::endpoint::Endpoint;
+use crate::framing::Framing;
+use crate::probe::Script;
+
+pub mod value;
+
+use value::{CloseSpec, Header, Pin, Route, Size, duration, size};
+
+/// Join stdin, files, programs, TCP, TLS, Unix sockets and WebSockets into pipelines
+///
+/// Every verb joins endpoints, and every endpoint is written as one address. See
+/// towline-addresses(7), or `towline help addresses`, for the schemes, the framings and the ends
+/// of streams.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, max_term_width = 100, styles = STYLES)]
+#[command(after_help = "Exit codes are listed by `towline help exit-codes`.")]
+pub struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// How to report
+    #[command(flatten)]
+    pub report: ReportArgs,
+}
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+/// The verbs
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Join two endpoints once: a pipe, a console, a CI probe
+    Connect(Box<ConnectArgs>),
+    /// Join every peer that connects to a target, which is dialled anew for each
+    Serve(Box<ServeArgs>),
+    /// Print the completion script of a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print a manual page, or write them all into a directory
+    Man {
+        /// Which page: towline, connect, serve or addresses
+        #[arg(default_value = "towline")]
+        page: String,
+        /// Write every page into this directory
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+        dir: Option<PathBuf>,
+    },
+}
+
+/// What is said on stderr
+#[derive(Args, Clone, Debug, Default)]
+pub struct ReportArgs {
+    /// Say more on stderr: -v what happens, -vv every message
+    #[arg(short, long, action = clap::ArgAction::Count, global = true, help_heading = "Reporting")]
+    pub verbose: u8,
+
+    /// Say nothing on stderr but errors; in `connect`, print no payload either
+    #[arg(short, long, global = true, help_heading = "Reporting")]
+    pub quiet: bool,
+
+    /// When to use colours; NO_COLOR is respected
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        global = true,
+        value_name = "WHEN",
+        help_heading = "Reporting"
+    )]
+    pub color: When,
+}
+
+/// When to do something that suits a terminal
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    /// On a terminal
+    #[default]
+    Auto,
+    /// Everywhere
+    Always,
+    /// Nowhere
+    Never,
+}
+
+/// Join two endpoints once: a pipe, a console, a CI probe
+///
+/// With one address, the other end is this console: stdin and stdout, or a line editor where both
+/// are a terminal. The steps of a probe (--send, --expect, ...) run in the order they are written.
+#[derive(Args, Clone, Debug)]
+pub struct ConnectArgs {
+    /// The two addresses to join; `-` stands for the first if there is one only
+    #[arg(required = true, num_args = 1..=2, value_name = "ADDRESS")]
+    pub addresses: Vec<Endpoint>,
+
+    #[command(flatten)]
+    pub script: Script,
+
+    #[command(flatten)]
+    pub console: ConsoleArgs,
+
+    #[command(flatten)]
+    pub persist: PersistArgs,
+
+    #[command(flatten)]
+    pub shared: SharedArgs,
+}
+
+/// Console, recording and replay
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Console and recording")]
+pub struct ConsoleArgs {
+    /// Write every message of both directions to FILE, in the JSON envelope
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub log: Option<PathBuf>,
+
+    /// Send the outgoing messages of a recording again, at the times they were sent
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub replay: Option<PathBuf>,
+
+    /// How many times faster to replay; `max` does not wait at all
+    #[arg(long, value_name = "N", default_value = "1", value_parser = value::speed, requires = "replay")]
+    pub speed: f64,
+
+    /// Indent JSON on the console
+    #[arg(long)]
+    pub pretty: bool,
+
+    /// Show the time of each message on the console
+    #[arg(long)]
+    pub timestamps: bool,
+
+    /// Show pings and pongs on the console
+    #[arg(long)]
+    pub show_control: bool,
+}
+
+/// Waiting, retrying and giving up
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Waiting and reconnecting")]
+pub struct PersistArgs {
+    /// Give up after this time, whatever happens [default: 60s where there are probe steps]
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub timeout: Option<Duration>,
+
+    /// Try to connect for this long, until the first success
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub wait_ready: Option<Duration>,
+
+    /// Connect again when the connection is lost; never after an HTTP 4xx or a Close 1008
+    #[arg(long)]
+    pub reconnect: bool,
+
+    /// The longest pause between two attempts; pauses double from 250ms, with full jitter
+    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = duration)]
+    pub max_delay: Duration,
+
+    /// Give up after this many failed attempts in a row
+    #[arg(long, value_name = "N", requires = "reconnect")]
+    pub max_retries: Option<u32>,
+
+    /// Close codes that count as a clean end, besides 1000 (repeat, or separate with commas)
+    #[arg(long, value_name = "CODE", value_delimiter = ',')]
+    pub ok_close: Vec<u16>,
+}
+
+/// Join every peer that connects to a target, which is dialled anew for each
+///
+/// The last address is the target, the others are where to listen; with one address alone the
+/// target is `-`, this console.
+#[derive(Args, Clone, Debug)]
+pub struct ServeArgs {
+    /// Where to listen, and last the target
+    #[arg(required = true, num_args = 1.., value_name = "ADDRESS")]
+    pub addresses: Vec<Endpoint>,
+
+    #[command(flatten)]
+    pub server: ServerArgs,
+
+    #[command(flatten)]
+    pub http: HttpArgs,
+
+    #[command(flatten)]
+    pub echo: EchoArgs,
+
+    #[command(flatten)]
+    pub hub: HubArgs,
+
+    #[command(flatten)]
+    pub tls: ServerTlsArgs,
+
+    #[command(flatten)]
+    pub shared: SharedArgs,
+}
+
+/// Listening
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Listening")]
+pub struct ServerArgs {
+    /// How to say that the listeners are ready
+    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
+    pub announce: Announce,
+
+    /// Run a shell command when all listeners are ready; TOWLINE_LISTEN holds their addresses
+    #[arg(long, value_name = "CMD", value_hint = ValueHint::CommandString)]
+    pub on_listen: Option<String>,
+
+    /// Serve the one connection that is stdin and stdout, as inetd hands it over, then exit
+    #[arg(long)]
+    pub inetd: bool,
+
+    /// Peers at once; more wait until one leaves
+    #[arg(long, value_name = "N", default_value = "10000")]
+    pub max_peers: usize,
+
+    /// Handshakes in flight at once; more wait
+    #[arg(long, value_name = "N", default_value = "1000")]
+    pub max_handshakes: usize,
+
+    /// How long a peer may take for its handshakes
+    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = duration)]
+    pub handshake_timeout: Duration,
+
+    /// How long to wait for peers to leave after SIGTERM or SIGINT
+    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = duration)]
+    pub drain: Duration,
+
+    /// Write a line to stderr for every peer that leaves
+    #[arg(long, value_enum, value_name = "FORMAT", num_args = 0..=1, default_missing_value = "text", require_equals = true)]
+    pub access_log: Option<LogFormat>,
+}
+
+/// How to say that a listener is ready
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Announce {
+    /// `listening on ws://127.0.0.1:8010/`
+    #[default]
+    Text,
+    /// `{"event":"listening","address":"ws://127.0.0.1:8010/","port":8010}`
+    Json,
+}
+
+/// The form of a log line
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Words
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// The HTTP side of WebSocket listeners
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "HTTP")]
+pub struct HttpArgs {
+    /// Join the WebSockets of one path to a target of its own, as `/logs=exec:tail -f x`
+    #[arg(long, value_name = "PATH=TARGET")]
+    pub route: Vec<Route>,
+
+    /// Serve the files of a directory to plain GETs
+    #[arg(long = "static", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub files: Option<PathBuf>,
+
+    /// Serve a page to try the WebSocket with [default: for echo: on loopback]
+    #[arg(long, overrides_with = "no_page")]
+    pub page: bool,
+
+    /// Serve no such page
+    #[arg(long)]
+    pub no_page: bool,
+
+    /// Do not answer /healthz and /metrics
+    #[arg(long)]
+    pub no_status: bool,
+
+    /// Accept browsers from this Origin only; `*` is any (repeat) [default: any, but the same host for exec: and the like]
+    #[arg(long, value_name = "ORIGIN", value_delimiter = ',')]
+    pub allow_origin: Vec<String>,
+
+    /// Ask for one of the USER:PASSWORD lines of FILE (HTTP basic)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub basic_auth: Option<PathBuf>,
+
+    /// Ask for one of the tokens in FILE, one a line (Authorization: Bearer)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub bearer_auth: Option<PathBuf>,
+
+    /// The largest request head
+    #[arg(long, value_name = "SIZE", default_value = "16KiB", value_parser = size)]
+    pub max_header: Size,
+}
+
+/// How `echo:` plays a server
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Mock answers of echo:")]
+pub struct EchoArgs {
+    /// Answer every message with TEXT; {} in it is the message (repeat to take turns)
+    #[arg(long, value_name = "TEXT")]
+    pub reply: Vec<String>,
+
+    /// Close after N messages, as `5:4001:quota`
+    #[arg(long, value_name = "N[:CODE[:REASON]]")]
+    pub close_after: Option<CloseSpec>,
+
+    /// Wait before each answer
+    #[arg(long, value_name = "DUR", default_value = "0", value_parser = duration)]
+    pub delay: Duration,
+}
+
+/// How a hub treats its peers
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Hub")]
+pub struct HubArgs {
+    /// Where the name of a WebSocket peer comes from, as `header:X-User`, `query:name` or `path`
+    #[arg(long, value_name = "WHERE")]
+    pub name_from: Option<value::NameFrom>,
+
+    /// What happens to a peer that reads too slowly
+    #[arg(long, value_enum, default_value_t, value_name = "POLICY")]
+    pub slow: Slow,
+
+    /// How many messages wait for a slow peer
+    #[arg(long, value_name = "N", default_value = "1024", value_parser = clap::value_parser!(u32).range(1..))]
+    pub queue: u32,
+}
+
+/// What happens to a peer that reads too slowly
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Slow {
+    /// It misses the oldest messages; drops are counted and said
+    #[default]
+    DropOldest,
+    /// It is closed with 1013
+    Disconnect,
+    /// Everybody waits for it
+    Block,
+}
+
+/// TLS towards peers
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "TLS of listeners")]
+pub struct ServerTlsArgs {
+    /// The certificate chain, PEM; read again when the file changes
+    #[arg(long, value_name = "FILE", requires = "key", value_hint = ValueHint::FilePath)]
+    pub cert: Option<PathBuf>,
+
+    /// The private key of --cert, PEM
+    #[arg(long, value_name = "FILE", requires = "cert", value_hint = ValueHint::FilePath)]
+    pub key: Option<PathBuf>,
+
+    /// Make a certificate for this run and print the fingerprint to --pin
+    #[arg(long, conflicts_with_all = ["cert", "key"])]
+    pub tls_self_signed: bool,
+
+    /// Ask peers for a certificate of one of these authorities, PEM
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub client_ca: Option<PathBuf>,
+}
+
+/// What every verb that moves data shares
+#[derive(Args, Clone, Debug)]
+pub struct SharedArgs {
+    #[command(flatten)]
+    pub join: JoinArgs,
+
+    #[command(flatten)]
+    pub dial: DialArgs,
+
+    #[command(flatten)]
+    pub ws: WsArgs,
+
+    #[command(flatten)]
+    pub tls: ClientTlsArgs,
+
+    #[command(flatten)]
+    pub exec: ExecArgs,
+}
+
+/// Joining
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Joining")]
+pub struct JoinArgs {
+    /// How bytes become messages [default: lines; raw where both ends are byte streams]
+    #[arg(long, value_enum, value_name = "FRAMING")]
+    pub frame: Option<Framing>,
+
+    /// Send everything as text messages
+    #[arg(long, conflicts_with = "binary")]
+    pub text: bool,
+
+    /// Send everything as binary messages
+    #[arg(short, long)]
+    pub binary: bool,
+
+    /// When the input has ended, go on until nothing was received for this long; `inf` never gives up
+    #[arg(long, value_name = "DUR", default_value = "1s", value_parser = duration)]
+    pub linger: Duration,
+
+    /// End a join that has been quiet for this long [default: never]
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub idle_timeout: Option<Duration>,
+
+    /// The largest message in either direction; a larger one is answered with Close 1009
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
+    pub max_message: Size,
+}
+
+/// Connecting
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Connecting")]
+pub struct DialArgs {
+    /// How long resolving, connecting and all handshakes may take
+    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = duration)]
+    pub connect_timeout: Duration,
+
+    /// Ignore HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY
+    #[arg(long)]
+    pub no_proxy: bool,
+}
+
+/// WebSocket
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "WebSocket")]
+pub struct WsArgs {
+    /// A header of the handshake request, as `Name: value` (repeat)
+    #[arg(short = 'H', long, value_name = "HEADER")]
+    pub header: Vec<Header>,
+
+    /// A subprotocol to offer, or for a listener to grant (repeat, or separate with commas)
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = value::token)]
+    pub subprotocol: Vec<String>,
+
+    /// The Origin to send
+    #[arg(long, value_name = "ORIGIN", value_parser = value::header_text)]
+    pub origin: Option<String>,
+
+    /// The Host to send in place of the address's
+    #[arg(long, value_name = "HOST", value_parser = value::header_text)]
+    pub host: Option<String>,
+
+    /// Log in with HTTP basic authentication; `@FILE` reads USER:PASSWORD from a file
+    #[arg(long, value_name = "USER:PASSWORD", value_parser = value::secret)]
+    pub user: Option<value::Secret>,
+
+    /// Log in with a bearer token; `@FILE` reads it from a file
+    #[arg(long, value_name = "TOKEN", value_parser = value::secret)]
+    pub bearer: Option<value::Secret>,
+
+    /// A cookie to send, as `name=value` (repeat)
+    #[arg(long, value_name = "COOKIE", value_parser = value::header_text)]
+    pub cookie: Vec<String>,
+
+    /// Send a Ping after this much quiet [default: off in connect, 30s in serve and with --reconnect]
+    #[arg(long = "ping-interval", value_name = "DUR", value_parser = duration)]
+    pub ping: Option<Duration>,
+
+    /// Take the connection for lost when a Ping has gone unanswered for this long
+    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = duration)]
+    pub ping_timeout: Duration,
+
+    /// How many HTTP redirects to follow
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub max_redirects: u8,
+}
+
+/// TLS
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "TLS")]
+pub struct ClientTlsArgs {
+    /// Trust the authorities in FILE, PEM, in place of the system's (repeat)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub ca: Vec<PathBuf>,
+
+    /// Log in with this certificate chain, PEM
+    #[arg(long, value_name = "FILE", requires = "client_key", value_hint = ValueHint::FilePath)]
+    pub client_cert: Option<PathBuf>,
+
+    /// The private key of --client-cert, PEM
+    #[arg(long, value_name = "FILE", requires = "client_cert", value_hint = ValueHint::FilePath)]
+    pub client_key: Option<PathBuf>,
+
+    /// The server name to ask for and to check
+    #[arg(long, value_name = "NAME")]
+    pub sni: Option<String>,
+
+    /// A protocol to offer by ALPN (repeat, or separate with commas)
+    #[arg(long, value_name = "PROTO", value_delimiter = ',')]
+    pub alpn: Vec<String>,
+
+    /// Accept any certificate
+    #[arg(short = 'k', long)]
+    pub insecure: bool,
+
+    /// Accept only a certificate with this SHA-256 fingerprint, whoever signed it (repeat)
+    #[arg(long, value_name = "sha256:HEX")]
+    pub pin: Vec<Pin>,
+}
+
+/// Child processes
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Child processes")]
+pub struct ExecArgs {
+    /// How many children of exec:, sh: and pty: may run at once
+    #[arg(long, value_name = "N", default_value = "100")]
+    pub max_children: usize,
+
+    /// How long a child has to stop after each of: end of input, SIGHUP, SIGTERM; then SIGKILL
+    #[arg(long, value_name = "DUR", default_value = "2s", value_parser = duration)]
+    pub stop_grace: Duration,
+}

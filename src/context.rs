@@ -1,0 +1,73 @@
+//! What every connection of one run shares: the flags, the hubs, the signal to stop.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::{
+    ConnectArgs, EchoArgs, HttpArgs, HubArgs, ServeArgs, ServerArgs, ServerTlsArgs, SharedArgs,
+};
+use crate::endpoint::Endpoint;
+use crate::hub::Hubs;
+use crate::metrics::Metrics;
+use crate::tls::Tls;
+
+/// Built once from the flags; nothing in it changes but counters and hubs.
+pub struct Context {
+    /// The flags of all verbs that move data.
+    pub shared: SharedArgs,
+    /// The flags of `serve`, where this is `serve`.
+    pub serve: Option<Serve>,
+    /// How `echo:` answers.
+    pub echo: EchoArgs,
+    /// TLS configurations, made when they are first needed.
+    pub tls: Tls,
+    /// The rooms of `hub:` and of the console.
+    pub hubs: Hubs,
+    /// Figures for `/metrics`.
+    pub metrics: Metrics,
+    /// Cancelled when the run is to end.
+    pub stop: CancellationToken,
+}
+
+/// What only `serve` has.
+pub struct Serve {
+    /// Where peers are joined to, unless a route says otherwise.
+    pub target: Arc<Endpoint>,
+    /// Listening.
+    pub server: ServerArgs,
+    /// HTTP.
+    pub http: HttpArgs,
+    /// Hub.
+    pub hub: HubArgs,
+}
+
+impl Context {
+    /// For `connect`.
+    pub fn for_connect(args: &ConnectArgs) -> Self {
+        Self::new(args.shared.clone(), ServerTlsArgs::default(), EchoArgs::default(), None)
+    }
+
+    /// For `serve`.
+    pub fn for_serve(args: &ServeArgs, target: Endpoint) -> Self {
+        let serve = Serve {
+            target: Arc::new(target),
+            server: args.server.clone(),
+            http: args.http.clone(),
+            hub: args.hub.clone(),
+        };
+        Self::new(args.shared.clone(), args.tls.clone(), args.echo.clone(), Some(serve))
+    }
+
+    fn new(shared: SharedArgs, tls: ServerTlsArgs, echo: EchoArgs, serve: Option<Serve>) -> Self {
+        Self {
+            tls: Tls::new(shared.tls.clone(), tls),
+            shared,
+            hubs: Hubs::new(serve.as_ref().map(|serve| serve.hub.clone())),
+            serve,
+            echo,
+            metrics: Metrics::default(),
+            stop: CancellationToken::new(),
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! A connection, whatever it came from: a stream of bytes or a stream of messages.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::{Sink, Stream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+/// A reference-counted `str`, checked once where it enters.
+pub use crate::endpoint::Text;
+use crate::error::{Error, Result};
+
+/// What every endpoint becomes once it is connected.
+pub enum Duplex {
+    /// Bytes without boundaries.
+    Bytes(ByteStream),
+    /// Messages that stay whole.
+    Messages(MessageStream),
+}
+
+/// A byte stream. Kernel sockets keep their own variants so that `relay` can see them and splice;
+/// everything else is boxed once per connection.
+pub enum ByteStream {
+    /// A TCP socket.
+    Tcp(TcpStream),
+    /// A Unix stream socket.
+    Unix(UnixStream),
+    /// Anything else.
+    Other(Box<dyn Io>),
+}
+
+/// A stream of whole messages, boxed once per connection.
+pub type MessageStream = Box<dyn MessageIo>;
+
+/// A byte stream that is not a kernel socket.
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {
+    /// Ends the connection such that the far side sees a failure, not an end of data.
+    fn abort(&mut self, _why: &Error) {}
+
+    /// Completes the goodbye after both directions have ended: a Close handshake, a child's exit.
+    fn poll_finish(&mut self, _cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// True where the read side never ends by itself (a terminal, `</dev/null`), so that a join
+    /// is over as soon as the other side has ended.
+    fn endless(&self) -> bool {
+        false
+    }
+}
+
+/// A stream of messages in both directions, kept in one piece: no lock between the halves, and
+/// one task a connection.
+///
+/// As a `Stream` it ends with `None` when the peer's direction has ended. A [`Message::Close`]
+/// ends both directions. As a `Sink`, `poll_close` ends our direction only, where
+/// [`MessageIo::half_closes`]; otherwise it is a Close 1000.
+pub trait MessageIo:
+    Stream<Item = Result<Message>> + Sink<Message, Error = Error> + Send + Unpin
+{
+    /// Whether our direction can end while the peer's goes on.
+    fn half_closes(&self) -> bool {
+        true
+    }
+
+    /// Ends the connection such that the far side sees a failure, not an end of data.
+    fn abort(&mut self, why: &Error);
+
+    /// Completes the goodbye; what the peer still says meanwhile is discarded.
+    fn poll_finish(&mut self, _cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// See [`Io::endless`].
+    fn endless(&self) -> bool {
+        false
+    }
+}
+
+/// One message, with who said it and to whom where that is known (a hub knows).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// What was said.
+    pub body: Body,
+    /// The peer it came from.
+    pub from: Option<Arc<str>>,
+    /// The one peer it is for.
+    pub to: Option<Arc<str>>,
+}
+
+/// The content of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// Text, valid UTF-8.
+    Text(Text),
+    /// Bytes.
+    Binary(Bytes),
+    /// A WebSocket Ping; the Pong is sent by the endpoint itself.
+    Ping(Bytes),
+    /// A WebSocket Pong.
+    Pong(Bytes),
+    /// The end of both directions.
+    Close(Close),
+}
+
+/// A WebSocket Close: code 1005 (RFC 6455 section 7.1.5) stands for a Close without a code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Close {
+    /// The status code, RFC 6455 section 7.4.
+    pub code: u16,
+    /// Why, at most 123 bytes on the wire.
+    pub reason: Text,
+}
+
+impl Close {
+    /// The code of a Close frame that carries none. Never sent.
+    pub const NO_CODE: u16 = 1005;
+
+    /// A Close with a reason, cut to what fits into a control frame.
+    pub fn new(code: u16, reason: &str) -> Self {
+        let mut end = reason.len().min(123);
+        while !reason.is_char_boundary(end) {
+            end -= 1;
+        }
+        Self { code, reason: Text::from(&reason[..end]) }
+    }
+
+    /// Whether this is the ordinary end: 1000, or no code at all.
+    pub fn is_clean(&self) -> bool {
+        matches!(self.code, 1000 | Self::NO_CODE)
+    }
+}
+
+impl From<&Error> for Close {
+    fn from(why: &Error) -> Self {
+        Self::new(why.kind().close_code(), why.what())
+    }
+}
+
+impl Message {
+    /// A text message.
+    pub fn text(text: impl Into<Text>) -> Self {
+        Body::Text(text.into()).into()
+    }
+
+    /// A binary message.
+    pub fn binary(data: impl Into<Bytes>) -> Self {
+        Body::Binary(data.into()).into()
+    }
+
+    /// A Close.
+    pub fn close(code: u16, reason: &str) -> Self {
+        Body::Close(Close::new(code, reason)).into()
+    }
+
+    /// Whether this is text or binary, not a control message.
+    pub fn is_data(&self) -> bool {
+        matches!(self.body, Body::Text(_) | Body::Binary(_))
+    }
+
+    /// The bytes of the payload; for a Close, of its reason.
+    pub fn payload(&self) -> &[u8] {
+        match &self.body {
+            Body::Text(text) => text.as_bytes(),
+            Body::Binary(data) | Body::Ping(data) | Body::Pong(data) => data,
+            Body::Close(close) => close.reason.as_bytes(),
+        }
+    }
+}
+
+impl From<Body> for Message {
+    fn from(body: Body) -> Self {
+        Self { body, from: None, to: None }
+    }
+}
+
+impl ByteStream {
+    /// Boxes a stream that is not a kernel socket.
+    pub fn other(io: impl Io + 'static) -> Self {
+        Self::Other(Box::new(io))
+    }
+
+    /// Ends the connection such that the far side sees a failure: TCP sends a reset.
+    pub fn abort(&mut self, why: &Error) {
+        match self {
+            // The reset is sent when the socket is dropped, in place of a FIN.
+            Self::Tcp(tcp) => drop(tcp.set_zero_linger()),
+            Self::Unix(_) => {}
+            Self::Other(io) => io.abort(why),
+        }
+    }
+
+    /// See [`Io::poll_finish`].
+    pub fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
+            Self::Other(io) => io.poll_finish(cx),
+        }
+    }
+
+    /// See [`Io::endless`].
+    pub fn endless(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => false,
+            Self::Other(io) => io.endless(),
+        }
+    }
+}
+
+macro_rules! each {
+    ($stream:expr, $it:ident => $body:expr) => {
+        match $stream.get_mut() {
+            ByteStream::Tcp(it) => {
+                let $it = Pin::new(it);
+                $body
+            }
+            ByteStream::Unix(it) => {
+                let $it = Pin::new(it);
+                $body
+            }
+            ByteStream::Other(it) => {
+                let $it = Pin::new(it);
+                $body
+            }
+        }
+    };
+}
+
+impl AsyncRead for ByteStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        each!(self, it => it.poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for ByteStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        each!(self, it => it.poll_write(cx, buf))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, it => it.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, it => it.poll_shutdown(cx))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        each!(self, it => it.poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Tcp(it) => it.is_write_vectored(),
+            Self::Unix(it) => it.is_write_vectored(),
+            Self::Other(it) => it.is_write_vectored(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_close_reason_is_cut_at_a_character() {
+        let close = Close::new(1011, &"é".repeat(100));
+        assert_eq!(close.reason.len(), 122);
+        assert!(close.reason.chars().all(|c| c == 'é'));
+    }
+}

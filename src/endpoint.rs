@@ -1,0 +1,504 @@
+//! Every kind of address towline knows.
+//!
+//! To add one: write `endpoint/NAME.rs` with a type that is a [`Scheme`], and add its row to the
+//! table at the `schemes!` call below. Parsing, chains, help and the manual follow from the row.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use crate::accept::{Incoming, Listener, Peer};
+use crate::context::Context;
+use crate::duplex::{ByteStream, Duplex};
+use crate::error::{Error, Kind, Result};
+use crate::framing::Framing;
+use crate::trace::Trace;
+
+mod echo;
+mod exec;
+mod file;
+mod hub;
+mod null;
+mod proxy;
+mod stdio;
+mod tcp;
+mod tls;
+mod unix;
+mod ws;
+
+pub use ws::Text;
+
+pub(crate) use tcp::HostPort;
+
+// The table, in the order in which a reader meets the schemes in help and manual.
+schemes! {
+    stdio::Stdio,
+    tcp::Tcp,
+    unix::Unix,
+    tls::Tls,
+    ws::Ws,
+    exec::Exec,
+    file::File,
+    echo::Echo,
+    null::Null,
+    hub::HubName,
+    proxy::Socks5,
+    proxy::HttpProxy,
+}
+
+/// What one kind of address has to say for itself.
+///
+/// A hop stands on some [`Ground`]: this machine, a network reached through a proxy, or the byte
+/// stream of the hop before it.
+pub(crate) trait Scheme: Sized + Clone + fmt::Debug + fmt::Display + PartialEq {
+    /// Accepted spellings, without the colon.
+    const NAMES: &'static [&'static str];
+    /// How it is written.
+    const USAGE: &'static str;
+    /// One line for help and the manual.
+    const HELP: &'static str;
+    /// What it can stand on.
+    const STANDS_ON: &'static [Footing];
+    /// What a hop after it finds; none where it can only be the last.
+    const GIVES: Option<Footing>;
+    /// Whether it can be written where to listen.
+    const LISTENS: bool = false;
+    /// What its far side is.
+    const SHAPE: Shape;
+    /// How its bytes are cut into messages if the other end of the join has messages.
+    const FRAMING: Framing = Framing::Raw;
+
+    /// Parses what follows the name and its colon.
+    fn parse(name: &str, rest: &str) -> Result<Self, String>;
+
+    /// Connects, standing on `ground`.
+    fn connect(
+        &self,
+        ground: Ground,
+        call: &Call<'_>,
+    ) -> impl Future<Output = Result<Duplex>> + Send;
+
+    /// Becomes the ground of the next hop. A stream scheme need not say how.
+    fn carry(&self, ground: Ground, call: &Call<'_>) -> impl Future<Output = Result<Ground>> + Send
+    where
+        Self: Sync,
+    {
+        async {
+            let carrier = Call { near: Shape::Bytes, ..*call };
+            match self.connect(ground, &carrier).await? {
+                Duplex::Bytes(stream) => Ok(Ground::Stream(stream)),
+                Duplex::Messages(messages) => Ok(Ground::Stream(crate::relay::as_bytes(messages))),
+            }
+        }
+    }
+
+    /// The socket that a listener of this scheme stands on when it is written alone.
+    fn socket(&self) -> Option<Hop> {
+        None
+    }
+
+    /// Listens; for those that are sockets themselves.
+    fn listen(&self, _cx: &Arc<Context>) -> impl Future<Output = Result<Listener>> + Send {
+        async { Err(Error::new(Kind::Usage, "cannot listen")) }
+    }
+
+    /// Plays the server's part of the handshake over an accepted stream.
+    fn answer(
+        &self,
+        stream: ByteStream,
+        _peer: &mut Peer,
+        _cx: &Arc<Context>,
+    ) -> impl Future<Output = Result<Duplex>> + Send {
+        async { Ok(Duplex::Bytes(stream)) }
+    }
+}
+
+/// One address: hops, each reached through the one before it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Endpoint {
+    hops: Vec<Hop>,
+}
+
+/// What a hop stands on.
+pub(crate) enum Ground {
+    /// This machine: its sockets, files and programs.
+    Here,
+    /// Hosts that are reached by asking a proxy.
+    Network(Box<dyn Network>),
+    /// The stream of the hop before.
+    Stream(ByteStream),
+}
+
+/// A way to reach hosts by name other than this machine's own sockets. It is used once.
+pub(crate) trait Network: Send + Sync {
+    /// Opens a connection to `to`.
+    fn open<'a>(
+        self: Box<Self>,
+        to: &'a HostPort,
+        call: &'a Call<'_>,
+    ) -> BoxFuture<'a, Result<ByteStream>>;
+}
+
+/// The kinds of [`Ground`], for checking a chain before anything is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Footing {
+    Here,
+    Network,
+    Stream,
+}
+
+/// What an end of a join deals in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Bytes.
+    Bytes,
+    /// Whole messages.
+    Messages,
+    /// Whatever the other end deals in.
+    Either,
+}
+
+/// Who connects an endpoint, and for what.
+#[derive(Clone, Copy)]
+pub(crate) struct Call<'a> {
+    pub(crate) cx: &'a Arc<Context>,
+    /// What the other end of the join deals in.
+    pub(crate) near: Shape,
+    /// Which end of the join this is to be.
+    pub(crate) side: Side,
+    /// The accepted peer this is for.
+    pub(crate) peer: Option<&'a Peer>,
+    /// What is found out on the way.
+    pub(crate) trace: &'a Trace,
+}
+
+/// The two ends of a join: `connect A B`, or a peer and the target of `serve`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The first address, or the accepted peer.
+    Near,
+    /// The second address, or the target.
+    Far,
+}
+
+impl Endpoint {
+    /// `-`, this console.
+    pub fn console() -> Self {
+        Self { hops: vec![Hop::Stdio(stdio::Stdio)] }
+    }
+
+    /// Whether this is `-` alone.
+    pub fn is_console(&self) -> bool {
+        matches!(self.hops[..], [Hop::Stdio(_)])
+    }
+
+    /// Whether peers of this listener say themselves where they want to go.
+    pub fn is_proxy(&self) -> bool {
+        matches!(self.last(), Hop::Socks5(_) | Hop::HttpProxy(_))
+    }
+
+    /// Whether peers would be joined to a program of this machine.
+    pub fn runs_programs(&self) -> bool {
+        self.hops.iter().any(|hop| matches!(hop, Hop::Exec(_)))
+    }
+
+    /// Whether this is `echo:`.
+    pub fn is_echo(&self) -> bool {
+        matches!(self.last(), Hop::Echo(_))
+    }
+
+    /// What the far side of the connection deals in.
+    pub fn shape(&self) -> Shape {
+        self.last().shape()
+    }
+
+    /// How its bytes are cut into messages where nothing else is asked for.
+    pub fn framing(&self) -> Framing {
+        self.last().framing()
+    }
+
+    fn last(&self) -> &Hop {
+        self.hops.last().expect("an address has a hop")
+    }
+
+    /// Connects every hop in turn. Errors name the hop that failed.
+    pub(crate) async fn connect(&self, call: &Call<'_>) -> Result<Duplex> {
+        let (last, carriers) = self.hops.split_last().expect("an address has a hop");
+        let mut ground = Ground::Here;
+        for hop in carriers {
+            ground = hop.carry(ground, call).await.map_err(|error| error.at(hop))?;
+        }
+        last.connect(ground, call).await.map_err(|error| error.at(last))
+    }
+
+    /// Checks, before anything is opened, that peers can connect to this address.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`], naming the hop that cannot listen.
+    pub fn check_listen(&self) -> Result<()> {
+        for (i, hop) in self.hops.iter().enumerate() {
+            let ok = hop.listens() && (i == 0 || hop.stands_on().contains(&Footing::Stream));
+            if !ok {
+                let how = if i == 0 { "cannot listen" } else { "cannot listen behind another hop" };
+                return Err(Error::new(Kind::Usage, how).at(hop).hint(format!(
+                    "where to listen is one of {}; the target comes last",
+                    Self::listeners()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Listens on the first hop's socket; the handshakes of all hops run in each peer's own task.
+    pub(crate) async fn listen(&self, cx: &Arc<Context>) -> Result<Listener> {
+        let first = &self.hops[0];
+        let socket = first.socket();
+        let listener = socket.as_ref().unwrap_or(first).listen(cx).await;
+        let mut listener = listener.map_err(|error| error.at(first))?;
+        let layers = if socket.is_some() { &self.hops[..] } else { &self.hops[1..] };
+        if layers.is_empty() {
+            return Ok(listener);
+        }
+        listener.address = self.announced(&listener.address, socket.is_some());
+        let layers: Arc<[Hop]> = layers.into();
+        let cx = cx.clone();
+        Ok(listener.map(move |incoming| {
+            let (layers, cx) = (layers.clone(), cx.clone());
+            let Incoming { address, ready } = incoming;
+            Incoming {
+                address,
+                ready: Box::pin(async move {
+                    let (mut duplex, mut peer) = ready.await?;
+                    for hop in layers.iter() {
+                        let stream = match duplex {
+                            Duplex::Bytes(stream) => stream,
+                            Duplex::Messages(messages) => crate::relay::as_bytes(messages),
+                        };
+                        duplex = hop.answer(stream, &mut peer, &cx).await.map_err(|e| e.at(hop))?;
+                    }
+                    Ok((duplex, peer))
+                }),
+            }
+        }))
+    }
+
+    /// The address as written, with the port that the system chose.
+    fn announced(&self, socket: &str, implied: bool) -> String {
+        let chosen = socket.rsplit(':').next().unwrap_or_default();
+        let mut hops: Vec<String> = self.hops.iter().map(Hop::to_string).collect();
+        if implied {
+            let (scheme, rest) = hops[0].split_once("://").unwrap_or((&hops[0], ""));
+            let path = rest.find('/').map_or("", |at| &rest[at..]);
+            hops[0] = format!("{scheme}://{}{path}", socket.trim_start_matches("tcp://"));
+        } else if !chosen.is_empty() {
+            hops[0] = socket.to_owned();
+        }
+        hops.join(",")
+    }
+
+    fn listeners() -> String {
+        let names = Self::SCHEMES.iter().filter(|s| s.listens).map(|s| format!("{}:", s.names[0]));
+        names.collect::<Vec<_>>().join(" ")
+    }
+
+    /// Whether each hop can stand on what the one before it gives.
+    fn check_chain(&self) -> Result<(), String> {
+        let mut footing = Footing::Here;
+        let (last, carriers) = self.hops.split_last().expect("an address has a hop");
+        let mut before: Option<&Hop> = None;
+        for hop in &self.hops {
+            if !hop.stands_on().contains(&footing) {
+                let before = before.map_or_else(|| "this machine".into(), |hop| format!("`{hop}`"));
+                return Err(format!("`{hop}` cannot be reached through {before}"));
+            }
+            match hop.gives() {
+                Some(gives) => footing = gives,
+                None if !carriers.is_empty() && !std::ptr::eq(hop, last) => {
+                    return Err(format!("nothing can be reached through `{hop}`"));
+                }
+                None => {}
+            }
+            before = Some(hop);
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let usage = |what: String| Error::new(Kind::Usage, what);
+        let mut hops = Vec::new();
+        for part in split_hops(text) {
+            hops.push(Hop::parse(part).map_err(usage)?);
+        }
+        let endpoint = Self { hops };
+        endpoint.check_chain().map_err(usage)?;
+        Ok(endpoint)
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, hop) in self.hops.iter().enumerate() {
+            if i > 0 {
+                f.write_str(",")?;
+            }
+            hop.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+/// Cuts an address at the commas that a known scheme and its colon follow.
+fn split_hops(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let part = rest?;
+        let cut = part.match_indices(',').map(|(at, _)| at).find(|at| {
+            let next = &part[at + 1..];
+            next.split_once(':').is_some_and(|(name, _)| Endpoint::is_scheme(name))
+        });
+        rest = cut.map(|at| &part[at + 1..]);
+        Some(cut.map_or(part, |at| &part[..at]))
+    })
+}
+
+impl Hop {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text == "-" {
+            return Ok(Self::Stdio(stdio::Stdio));
+        }
+        if text.is_empty() {
+            return Err("an address is missing".into());
+        }
+        if let Some((name, rest)) = text.split_once(':')
+            && let Some(hop) = Self::of_scheme(name, rest)
+        {
+            return hop.map_err(|why| format!("`{text}`: {why}"));
+        }
+        // `host:port`, `:8010`, `[::1]:80/path` and `8010/path`-less forms are `ws://`.
+        let authority = text.split('/').next().unwrap_or(text);
+        let port = authority.rsplit(':').next().filter(|_| authority.contains(':'));
+        if port.is_some_and(|port| port.parse::<u16>().is_ok()) {
+            return ws::Ws::parse("ws", &format!("//{text}"))
+                .map(Self::Ws)
+                .map_err(|why| format!("`{text}`: {why}"));
+        }
+        Err(unknown(text))
+    }
+}
+
+/// What to say of an address without a known scheme.
+fn unknown(text: &str) -> String {
+    let known = Endpoint::SCHEMES.iter().flat_map(|scheme| scheme.names);
+    match text.split_once(':') {
+        Some((name, _)) if text.contains("://") || !name.contains('.') => {
+            let guess = known.clone().find(|known| {
+                known.len() > 1
+                    && (known.starts_with(name) || name.starts_with(**known))
+                    && !name.is_empty()
+            });
+            match guess {
+                Some(guess) => format!("unknown scheme `{name}:`; did you mean `{guess}:`?"),
+                None => {
+                    let all = known
+                        .map(|name| if *name == "-" { "-".into() } else { format!("{name}:") });
+                    format!(
+                        "unknown scheme `{name}:`; known are {}",
+                        all.collect::<Vec<_>>().join(" ")
+                    )
+                }
+            }
+        }
+        _ => format!("`{text}` has no scheme; did you mean `ws://{text}` or `file:{text}`?"),
+    }
+}
+
+/// What help and the manual say of one scheme.
+pub struct SchemeInfo {
+    /// Accepted spellings.
+    pub names: &'static [&'static str],
+    /// How it is written.
+    pub usage: &'static str,
+    /// One line.
+    pub help: &'static str,
+    /// Whether it can be written where to listen.
+    pub listens: bool,
+    /// Whether it can be the last hop of an address to connect to.
+    pub connects: bool,
+}
+
+/// Builds the parsed enum and its dispatch from the table of schemes.
+macro_rules! schemes {
+    ($($module:ident :: $Kind:ident),* $(,)?) => {
+        /// One hop of an address.
+        #[derive(Clone, Debug, PartialEq)]
+        pub(crate) enum Hop { $($Kind($module::$Kind)),* }
+
+        impl Endpoint {
+            /// The schemes in the order of the table.
+            pub const SCHEMES: &[SchemeInfo] = &[$(SchemeInfo {
+                names: <$module::$Kind as Scheme>::NAMES,
+                usage: <$module::$Kind as Scheme>::USAGE,
+                help: <$module::$Kind as Scheme>::HELP,
+                listens: <$module::$Kind as Scheme>::LISTENS,
+                connects: !matches!(<$module::$Kind as Scheme>::GIVES, Some(Footing::Network)),
+            }),*];
+
+            fn is_scheme(name: &str) -> bool {
+                $(<$module::$Kind as Scheme>::NAMES.contains(&name))||*
+            }
+        }
+
+        impl Hop {
+            fn of_scheme(name: &str, rest: &str) -> Option<Result<Self, String>> {
+                $(if <$module::$Kind as Scheme>::NAMES.contains(&name) {
+                    return Some($module::$Kind::parse(name, rest).map(Self::$Kind));
+                })*
+                None
+            }
+            // A future is boxed once a hop, so that the chain's own future stays small.
+            fn connect<'a>(&'a self, ground: Ground, call: &'a Call<'_>) -> BoxFuture<'a, Result<Duplex>> {
+                match self { $(Self::$Kind(it) => Box::pin(it.connect(ground, call))),* }
+            }
+            fn carry<'a>(&'a self, ground: Ground, call: &'a Call<'_>) -> BoxFuture<'a, Result<Ground>> {
+                match self { $(Self::$Kind(it) => Box::pin(it.carry(ground, call))),* }
+            }
+            fn answer<'a>(&'a self, stream: ByteStream, peer: &'a mut Peer, cx: &'a Arc<Context>) -> BoxFuture<'a, Result<Duplex>> {
+                match self { $(Self::$Kind(it) => Box::pin(it.answer(stream, peer, cx))),* }
+            }
+            async fn listen(&self, cx: &Arc<Context>) -> Result<Listener> {
+                match self { $(Self::$Kind(it) => it.listen(cx).await),* }
+            }
+            fn socket(&self) -> Option<Hop> {
+                match self { $(Self::$Kind(it) => it.socket()),* }
+            }
+            fn stands_on(&self) -> &'static [Footing] {
+                match self { $(Self::$Kind(_) => <$module::$Kind as Scheme>::STANDS_ON),* }
+            }
+            fn gives(&self) -> Option<Footing> {
+                match self { $(Self::$Kind(_) => <$module::$Kind as Scheme>::GIVES),* }
+            }
+            fn listens(&self) -> bool {
+                match self { $(Self::$Kind(_) => <$module::$Kind as Scheme>::LISTENS),* }
+            }
+            fn shape(&self) -> Shape {
+                match self { $(Self::$Kind(_) => <$module::$Kind as Scheme>::SHAPE),* }
+            }
+            fn framing(&self) -> Framing {
+                match self { $(Self::$Kind(_) => <$module::$Kind as Scheme>::FRAMING),* }
+            }
+        }
+
+        impl fmt::Display for Hop {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self { $(Self::$Kind(it) => it.fmt(f)),* }
+            }
+        }
+    };
+}
+use schemes;

@@ -1,0 +1,126 @@
+//! `-`, the console: stdin and stdout.
+
+use std::fmt;
+use std::io::{self, IsTerminal};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, Stdin, Stdout};
+
+use super::{Call, Footing, Ground, Scheme, Shape};
+use crate::duplex::{ByteStream, Duplex, Io};
+use crate::error::{Error, Kind, Result};
+use crate::framing::Framing;
+
+/// This console.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Stdio;
+
+impl Scheme for Stdio {
+    const NAMES: &'static [&'static str] = &["-"];
+    const USAGE: &'static str = "-";
+    const HELP: &'static str = "stdin and stdout; a line editor where both are a terminal; as the target of `serve`, shared by all peers";
+    const STANDS_ON: &'static [Footing] = &[Footing::Here];
+    const GIVES: Option<Footing> = Some(Footing::Stream);
+    const SHAPE: Shape = Shape::Either;
+    const FRAMING: Framing = Framing::Lines;
+
+    fn parse(_: &str, rest: &str) -> Result<Self, String> {
+        match rest {
+            "" => Ok(Self),
+            _ => Err("`-` stands alone".into()),
+        }
+    }
+
+    async fn connect(&self, _: Ground, _: &Call<'_>) -> Result<Duplex> {
+        Ok(Duplex::Bytes(ByteStream::other(Console::new())))
+    }
+}
+
+impl fmt::Display for Stdio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("-")
+    }
+}
+
+/// stdin and stdout as one byte stream.
+pub(crate) struct Console {
+    stdin: Stdin,
+    stdout: Stdout,
+    terminal: bool,
+    /// Whether stdin has said anything at all, and whether it has ended.
+    spoke: bool,
+    ended: bool,
+}
+
+impl Console {
+    pub(crate) fn new() -> Self {
+        let terminal = io::stdin().is_terminal();
+        Self {
+            stdin: tokio::io::stdin(),
+            stdout: tokio::io::stdout(),
+            terminal,
+            spoke: false,
+            ended: false,
+        }
+    }
+}
+
+impl AsyncRead for Console {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.ended {
+            // An input that ended without a single byte (`</dev/null`, cron) was never meant as
+            // one: the session only receives.
+            return if self.spoke { Poll::Ready(Ok(())) } else { Poll::Pending };
+        }
+        let before = buf.filled().len();
+        match ready!(Pin::new(&mut self.stdin).poll_read(cx, buf)) {
+            Ok(()) => {}
+            // A closed descriptor 0 is an input without a byte, too.
+            Err(error) if error.raw_os_error() == Some(9) => {}
+            Err(error) => return Poll::Ready(Err(Error::io(error).at("stdin").into())),
+        }
+        if buf.filled().len() > before {
+            self.spoke = true;
+            return Poll::Ready(Ok(()));
+        }
+        self.ended = true;
+        self.poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Console {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stdout).poll_write(cx, buf).map_err(output)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stdout).poll_flush(cx).map_err(output)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stdout).poll_flush(cx).map_err(output)
+    }
+}
+
+/// A reader that went away (`| head -1`) has what it wanted.
+fn output(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Error::new(Kind::ClosedOutput, "stdout was closed").into(),
+        _ => Error::io(error).at("stdout").into(),
+    }
+}
+
+impl Io for Console {
+    fn endless(&self) -> bool {
+        self.terminal || (self.ended && !self.spoke)
+    }
+}

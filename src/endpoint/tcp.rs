@@ -1,0 +1,245 @@
+//! `tcp://HOST:PORT`.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{self, FuturesUnordered, StreamExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+use super::{Call, Footing, Ground, Scheme, Shape};
+use crate::accept::{Incoming, Listener, Peer};
+use crate::context::Context;
+use crate::duplex::{ByteStream, Duplex};
+use crate::error::{Error, Kind, Result, plain};
+use crate::trace::{Phase, Trace};
+
+/// A TCP connection or listener.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Tcp {
+    /// None stands for wherever the peer of a proxy listener asked to go.
+    to: Option<HostPort>,
+}
+
+/// A host name or address and a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HostPort {
+    /// A name, or an address without brackets; empty stands for loopback.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl Scheme for Tcp {
+    const NAMES: &'static [&'static str] = &["tcp"];
+    const USAGE: &'static str = "tcp://HOST:PORT";
+    const HELP: &'static str = "a TCP connection or listener; `tcp:` alone is where the peer of a proxy listener asks to go";
+    const STANDS_ON: &'static [Footing] = &[Footing::Here, Footing::Network];
+    const GIVES: Option<Footing> = Some(Footing::Stream);
+    const LISTENS: bool = true;
+    const SHAPE: Shape = Shape::Bytes;
+
+    fn parse(_: &str, rest: &str) -> Result<Self, String> {
+        if rest.is_empty() {
+            return Ok(Self { to: None });
+        }
+        Ok(Self { to: Some(HostPort::parse(authority(rest)?, None)?) })
+    }
+
+    async fn connect(&self, ground: Ground, call: &Call<'_>) -> Result<Duplex> {
+        let asked = || call.peer.and_then(|peer| peer.asked.clone());
+        let to = self.to.clone().or_else(asked).ok_or_else(|| {
+            Error::new(Kind::Usage, "no host and port")
+                .hint("write tcp://HOST:PORT; `tcp:` alone is for the peers of socks5: and http: listeners")
+        })?;
+        ground.open(&to, call).await.map(Duplex::Bytes)
+    }
+
+    async fn listen(&self, _: &Arc<Context>) -> Result<Listener> {
+        let at = self.to.as_ref().ok_or_else(|| Error::new(Kind::Usage, "no port to listen on"))?;
+        let refused = |error: io::Error| {
+            let error = Error::new(Kind::Refused, format!("cannot listen: {}", plain(&error)));
+            error.hint("port 0 is any free port")
+        };
+        let sockets = bind(at).await.map_err(refused)?;
+        let address = sockets[0].local_addr().map_err(Error::io)?;
+        let incoming = sockets.into_iter().map(|socket| {
+            stream::unfold(socket, |socket| async {
+                let incoming = socket.accept().await.map(|(stream, from)| arrived(stream, from));
+                Some((incoming, socket))
+            })
+            .boxed()
+        });
+        Ok(Listener {
+            address: format!("tcp://{address}"),
+            incoming: stream::select_all(incoming).boxed(),
+        })
+    }
+}
+
+fn arrived(stream: TcpStream, from: SocketAddr) -> Incoming {
+    let _ = stream.set_nodelay(true);
+    let local = stream.local_addr().map(|address| address.to_string()).unwrap_or_default();
+    let peer = Peer { address: from.to_string(), local, ..Peer::default() };
+    Incoming::ready(Duplex::Bytes(ByteStream::Tcp(stream)), peer)
+}
+
+/// Binds a name: loopback if there is none, and every address that a written name has. The
+/// addresses of one name share the port that the system chose for the first.
+async fn bind(at: &HostPort) -> io::Result<Vec<TcpListener>> {
+    let mut bound: Vec<TcpListener> = Vec::new();
+    for mut address in at.resolve().await? {
+        if let (0, Some(first)) = (at.port, bound.first()) {
+            address.set_port(first.local_addr()?.port());
+        }
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        match socket.bind(address).and_then(|()| socket.listen(4096)) {
+            Ok(listener) => bound.push(listener),
+            // A machine without IPv6 still resolves `localhost` to ::1.
+            Err(error) if !bound.is_empty() && error.kind() == io::ErrorKind::AddrNotAvailable => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(bound)
+}
+
+impl Ground {
+    /// Opens a connection to a host from here, or takes the stream that is there already.
+    pub(crate) async fn open(self, to: &HostPort, call: &Call<'_>) -> Result<ByteStream> {
+        match self {
+            Self::Here => to.dial(call.trace).await.map(ByteStream::Tcp),
+            Self::Network(network) => network.open(to, call).await,
+            Self::Stream(stream) => Ok(stream),
+        }
+    }
+}
+
+impl HostPort {
+    /// Parses `host:port`, `[v6]:port`, `:port`; without a port only if there is a default.
+    pub(crate) fn parse(text: &str, default: Option<u16>) -> Result<Self, String> {
+        let (host, port) = match text.strip_prefix('[') {
+            Some(rest) => {
+                let (host, port) = rest.split_once(']').ok_or("an IPv6 address ends with `]`")?;
+                host.parse::<std::net::Ipv6Addr>()
+                    .map_err(|_| format!("[{host}] is not an IPv6 address"))?;
+                (host, port.strip_prefix(':'))
+            }
+            None => match text.rsplit_once(':') {
+                Some((host, _)) if host.contains(':') => {
+                    return Err(format!("an IPv6 address stands in brackets: [{text}]"));
+                }
+                Some((host, port)) => (host, Some(port)),
+                None => (text, None),
+            },
+        };
+        if host.chars().any(|c| c.is_whitespace() || c.is_control() || "/?#@,".contains(c)) {
+            return Err(format!("`{host}` is not a host name"));
+        }
+        let port = match port {
+            Some(port) => port.parse().map_err(|_| format!("`{port}` is not a port"))?,
+            None => default.ok_or("a port is missing, as in host:8010")?,
+        };
+        Ok(Self { host: host.to_owned(), port })
+    }
+
+    /// All addresses of the host, loopback if there is none.
+    pub(crate) async fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
+        if self.host.is_empty() {
+            return Ok(vec![(Ipv4Addr::LOCALHOST, self.port).into()]);
+        }
+        if let Ok(ip) = self.host.parse::<IpAddr>() {
+            return Ok(vec![(ip, self.port).into()]);
+        }
+        Ok(tokio::net::lookup_host((self.host.as_str(), self.port)).await?.collect())
+    }
+
+    /// Connects to the first address that answers, families in turn, a new attempt every 250 ms
+    /// or as soon as one fails (RFC 8305, "Happy Eyeballs").
+    pub(crate) async fn dial(&self, trace: &Trace) -> Result<TcpStream> {
+        const STAGGER: Duration = Duration::from_millis(250);
+        let resolving = trace.enter(Phase::Dns);
+        let addresses = self.resolve().await.map_err(|error| {
+            Error::new(
+                Kind::Resolve,
+                format!("cannot resolve `{}`: {}", self.host, resolver(&error)),
+            )
+        })?;
+        drop(resolving);
+        let _connecting = trace.enter(Phase::Tcp);
+        let mut waiting = interleave(addresses).into_iter();
+        let mut attempts = FuturesUnordered::new();
+        let mut failure = None;
+        loop {
+            if let Some(address) = waiting.next() {
+                attempts.push(TcpStream::connect(address));
+            }
+            let stagger = async {
+                match waiting.len() {
+                    0 => std::future::pending().await,
+                    _ => tokio::time::sleep(STAGGER).await,
+                }
+            };
+            let attempt = tokio::select! {
+                attempt = attempts.next() => attempt,
+                () = stagger => continue,
+            };
+            match attempt {
+                Some(Ok(stream)) => {
+                    stream.set_nodelay(true).map_err(Error::io)?;
+                    trace.facts().peer = stream.peer_addr().ok().map(|address| address.to_string());
+                    return Ok(stream);
+                }
+                Some(Err(error)) => failure = Some(error),
+                None => break,
+            }
+        }
+        let why = failure.map_or_else(|| "it has no address".to_owned(), |error| plain(&error));
+        Err(Error::new(Kind::Refused, why))
+    }
+}
+
+/// Orders addresses such that the families take turns, beginning with the resolver's first.
+fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (a, b): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|it| it.is_ipv6() == first_v6);
+    let mut ordered = Vec::with_capacity(a.len() + b.len());
+    let (mut a, mut b) = (a.into_iter(), b.into_iter());
+    loop {
+        match (a.next(), b.next()) {
+            (None, None) => return ordered,
+            (one, other) => ordered.extend(one.into_iter().chain(other)),
+        }
+    }
+}
+
+fn resolver(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
+    text.to_lowercase()
+}
+
+/// The authority after `//`.
+pub(crate) fn authority(rest: &str) -> Result<&str, String> {
+    let authority = rest.strip_prefix("//").unwrap_or(rest);
+    Ok(authority.strip_suffix('/').unwrap_or(authority))
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+impl fmt::Display for Tcp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.to {
+            Some(to) => write!(f, "tcp://{to}"),
+            None => f.write_str("tcp:"),
+        }
+    }
+}

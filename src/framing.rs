@@ -1,0 +1,436 @@
+//! How a byte stream is cut into messages, and messages are written as bytes.
+//!
+//! One unit in is one message, one message is one unit out: nothing is split, merged or rewritten
+//! because of a buffer's size. A unit over the limit is an error, never a cut.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use clap::ValueEnum;
+use futures_util::{Sink, Stream};
+use tokio::io::AsyncWrite;
+use tokio_util::io::poll_read_buf;
+
+use crate::cli::JoinArgs;
+use crate::duplex::{ByteStream, Message, MessageIo, Text};
+use crate::error::{Error, Kind, Result};
+use crate::report;
+
+mod envelope;
+
+pub use envelope::{Direction, Envelope};
+
+/// Where one message ends and the next begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Framing {
+    /// One line is one message; the newline is not part of it
+    Lines,
+    /// A zero byte ends each message
+    Nul,
+    /// All of the input is one message
+    Whole,
+    /// An empty line separates messages
+    Blank,
+    /// A 32 bit big-endian length stands before each message
+    Len,
+    /// One JSON object a line, lossless: types, control messages, names, times
+    Json,
+    /// No boundaries: what one read returns is one message
+    #[default]
+    Raw,
+}
+
+impl JoinArgs {
+    /// The framing of a join: the one asked for, or lines if either end has lines by nature.
+    pub fn framing(&self, ends: [Framing; 2]) -> Framing {
+        let natural = ends.into_iter().find(|framing| *framing != Framing::Raw);
+        self.frame.or(natural).unwrap_or_default()
+    }
+
+    /// The type that units of bytes are sent as.
+    pub fn typing(&self) -> Typing {
+        match (self.text, self.binary) {
+            (true, _) => Typing::Text,
+            (_, true) => Typing::Binary,
+            _ => Typing::Auto,
+        }
+    }
+}
+
+/// Which WebSocket type a unit of bytes is sent as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Typing {
+    /// Text where the framing is textual and the bytes are UTF-8, binary otherwise.
+    #[default]
+    Auto,
+    /// Always text; bytes that are not UTF-8 are an error.
+    Text,
+    /// Always binary.
+    Binary,
+}
+
+/// Cuts bytes into messages.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    framing: Framing,
+    typing: Typing,
+    max: usize,
+    /// How much of the buffer is known to hold no separator, so that a long unit that arrives in
+    /// small pieces is scanned once.
+    scanned: usize,
+    units: u64,
+    warned: bool,
+}
+
+impl Decoder {
+    /// A decoder for units of at most `max` bytes.
+    pub fn new(framing: Framing, typing: Typing, max: usize) -> Self {
+        Self { framing, typing, max, scanned: 0, units: 0, warned: false }
+    }
+
+    /// Takes the next message off the front of `buf`, if one is complete. At the end of the input
+    /// (`eof`) what is left is the last message.
+    ///
+    /// # Errors
+    /// A unit over the limit, a malformed JSON envelope, or text that is not UTF-8.
+    pub fn decode(&mut self, buf: &mut BytesMut, eof: bool) -> Result<Option<Message>> {
+        loop {
+            let unit = match self.framing {
+                Framing::Lines | Framing::Json => self.until(buf, eof, line_end),
+                Framing::Nul => self.until(buf, eof, nul_end),
+                Framing::Blank => {
+                    let leading = buf.iter().take_while(|&&b| b == b'\n' || b == b'\r').count();
+                    buf.advance(leading);
+                    self.scanned = self.scanned.saturating_sub(leading);
+                    self.until(buf, eof, blank_end).map(trim_newline)
+                }
+                Framing::Whole if eof && self.units == 0 => Some(buf.split().freeze()),
+                Framing::Whole => None,
+                Framing::Len => length_prefixed(buf, eof, self.max)?,
+                Framing::Raw => self.raw(buf, eof),
+            };
+            let Some(unit) = unit else {
+                // A frame's own length was checked before it is waited for.
+                let waiting = if self.framing == Framing::Len { 0 } else { buf.len() };
+                self.check(waiting)?;
+                return Ok(None);
+            };
+            self.check(unit.len())?;
+            self.units += 1;
+            if self.framing != Framing::Json {
+                return self.typed(unit).map(Some);
+            }
+            if !unit.trim_ascii().is_empty() {
+                let message = Envelope::parse(&unit).and_then(Envelope::into_message);
+                return message.map(Some).map_err(|why| {
+                    Error::new(Kind::Usage, format!("line {} of the input: {why}", self.units))
+                        .hint("--frame json takes one object a line, such as {\"type\":\"text\",\"data\":\"hi\"}")
+                });
+            }
+        }
+    }
+
+    fn check(&self, len: usize) -> Result<()> {
+        if len <= self.max {
+            return Ok(());
+        }
+        let what = format!("a message of more than {} bytes in the input", self.max);
+        Err(Error::new(Kind::Protocol(1009), what)
+            .hint("raise --max-message, or cut the input with another --frame"))
+    }
+
+    fn until(
+        &mut self,
+        buf: &mut BytesMut,
+        eof: bool,
+        end: fn(&[u8], usize) -> Option<(usize, usize)>,
+    ) -> Option<Bytes> {
+        match end(buf, self.scanned) {
+            Some((len, separator)) => {
+                self.scanned = 0;
+                let unit = buf.split_to(len).freeze();
+                buf.advance(separator);
+                Some(unit)
+            }
+            None if eof && !buf.is_empty() => {
+                self.scanned = 0;
+                Some(buf.split().freeze())
+            }
+            None => {
+                // A separator may be up to four bytes, three of which are here.
+                self.scanned = buf.len().saturating_sub(3);
+                None
+            }
+        }
+    }
+
+    fn raw(&self, buf: &mut BytesMut, eof: bool) -> Option<Bytes> {
+        let mut len = buf.len().min(self.max);
+        if self.typing == Typing::Text && !eof {
+            // A character may be cut by the end of a read; its rest comes with the next one.
+            if let Err(error) = std::str::from_utf8(&buf[..len])
+                && error.error_len().is_none()
+            {
+                len = error.valid_up_to();
+            }
+        }
+        (len > 0).then(|| buf.split_to(len).freeze())
+    }
+
+    fn typed(&mut self, unit: Bytes) -> Result<Message> {
+        let textual = !matches!(self.framing, Framing::Len | Framing::Raw);
+        if self.typing == Typing::Binary || (self.typing == Typing::Auto && !textual) {
+            return Ok(Message::binary(unit));
+        }
+        match Text::try_from(unit.clone()) {
+            Ok(text) => Ok(Message::text(text)),
+            Err(_) if self.typing == Typing::Auto => {
+                if !self.warned {
+                    self.warned = true;
+                    report::warn(format_args!(
+                        "message {} of the input is not UTF-8 and is sent as binary (--binary sends all so)",
+                        self.units
+                    ));
+                }
+                Ok(Message::binary(unit))
+            }
+            Err(_) => {
+                let what = format!("message {} of the input is not UTF-8", self.units);
+                Err(Error::new(Kind::Protocol(1007), what).hint("send it with --binary"))
+            }
+        }
+    }
+}
+
+fn line_end(buf: &[u8], from: usize) -> Option<(usize, usize)> {
+    let at = from + memchr(b'\n', &buf[from..])?;
+    Some(if at > 0 && buf[at - 1] == b'\r' { (at - 1, 2) } else { (at, 1) })
+}
+
+fn nul_end(buf: &[u8], from: usize) -> Option<(usize, usize)> {
+    Some((from + memchr(0, &buf[from..])?, 1))
+}
+
+fn blank_end(buf: &[u8], mut from: usize) -> Option<(usize, usize)> {
+    loop {
+        let at = from + memchr(b'\n', &buf[from..])?;
+        match &buf[at + 1..] {
+            [b'\n', ..] => return Some((at, 2)),
+            [b'\r', b'\n', ..] => return Some((at, 3)),
+            _ => from = at + 1,
+        }
+    }
+}
+
+fn memchr(byte: u8, haystack: &[u8]) -> Option<usize> {
+    haystack.iter().position(|&b| b == byte)
+}
+
+fn trim_newline(mut unit: Bytes) -> Bytes {
+    for end in [b'\n', b'\r'] {
+        if unit.last() == Some(&end) {
+            unit.truncate(unit.len() - 1);
+        }
+    }
+    unit
+}
+
+fn length_prefixed(buf: &mut BytesMut, eof: bool, max: usize) -> Result<Option<Bytes>> {
+    let cut = || Error::new(Kind::Lost, "the input ended inside a message (--frame len)");
+    let Some(prefix) = buf.first_chunk::<4>() else {
+        return if eof && !buf.is_empty() { Err(cut()) } else { Ok(None) };
+    };
+    let len = u32::from_be_bytes(*prefix) as usize;
+    if len > max {
+        let what = format!("a message of {len} bytes in the input, over the limit of {max}");
+        return Err(Error::new(Kind::Protocol(1009), what).hint("raise --max-message"));
+    }
+    if buf.len() < 4 + len {
+        return if eof { Err(cut()) } else { Ok(None) };
+    }
+    buf.advance(4);
+    Ok(Some(buf.split_to(len).freeze()))
+}
+
+/// Writes messages as bytes.
+#[derive(Clone, Debug)]
+pub struct Encoder {
+    framing: Framing,
+    envelope: envelope::Clock,
+    warned: bool,
+}
+
+impl Encoder {
+    /// An encoder; the times of the JSON envelope start now.
+    pub fn new(framing: Framing) -> Self {
+        Self { framing, envelope: envelope::Clock::start(), warned: false }
+    }
+
+    /// Appends a message to `out`. Control messages are written by the JSON framing alone.
+    ///
+    /// # Errors
+    /// A message too long for its length prefix.
+    pub fn encode(&mut self, message: &Message, out: &mut BytesMut) -> Result<()> {
+        if self.framing == Framing::Json {
+            Envelope::of(message, self.envelope.now(), None).write(out);
+            return Ok(());
+        }
+        if !message.is_data() {
+            return Ok(());
+        }
+        let data = message.payload();
+        match self.framing {
+            Framing::Lines => {
+                if memchr(b'\n', data.strip_suffix(b"\n").unwrap_or(data)).is_some() {
+                    self.warn_once("a message with newlines inside was written as several lines");
+                }
+                out.put_slice(data);
+                if data.last() != Some(&b'\n') {
+                    out.put_u8(b'\n');
+                }
+            }
+            Framing::Nul => {
+                if memchr(0, data).is_some() {
+                    self.warn_once("a message with a zero byte inside was written as several");
+                }
+                out.put_slice(data);
+                out.put_u8(0);
+            }
+            Framing::Blank => {
+                out.put_slice(data);
+                out.put_slice(b"\n\n");
+            }
+            Framing::Len => {
+                let len = u32::try_from(data.len()).map_err(|_| {
+                    Error::new(
+                        Kind::Protocol(1009),
+                        "a message over 4 GiB does not fit --frame len",
+                    )
+                })?;
+                out.put_u32(len);
+                out.put_slice(data);
+            }
+            Framing::Whole | Framing::Raw | Framing::Json => out.put_slice(data),
+        }
+        Ok(())
+    }
+
+    fn warn_once(&mut self, what: &str) {
+        if !self.warned {
+            self.warned = true;
+            report::warn(format_args!("{what}; --frame json keeps the boundary"));
+        }
+    }
+}
+
+/// A byte stream seen as messages.
+pub struct Framed {
+    bytes: ByteStream,
+    decoder: Decoder,
+    encoder: Encoder,
+    input: BytesMut,
+    output: BytesMut,
+    eof: bool,
+}
+
+impl Framed {
+    /// What one read asks for, and the backlog at which a writer has to wait.
+    const CHUNK: usize = 64 << 10;
+
+    /// Sees `bytes` as messages.
+    pub fn new(bytes: ByteStream, decoder: Decoder) -> Self {
+        let encoder = Encoder::new(decoder.framing);
+        let (input, output) = (BytesMut::new(), BytesMut::new());
+        Self { bytes, decoder, encoder, input, output, eof: false }
+    }
+
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        while !self.output.is_empty() {
+            let written = ready!(Pin::new(&mut self.bytes).poll_write(cx, &self.output));
+            match written.map_err(Error::io)? {
+                0 => {
+                    return Poll::Ready(Err(Error::new(
+                        Kind::Local,
+                        "nothing more can be written",
+                    )));
+                }
+                n => self.output.advance(n),
+            }
+        }
+        if self.output.capacity() > 2 * Self::CHUNK {
+            self.output = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Stream for Framed {
+    type Item = Result<Message>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        loop {
+            if let Some(message) = this.decoder.decode(&mut this.input, this.eof)? {
+                return Poll::Ready(Some(Ok(message)));
+            }
+            if this.eof {
+                return Poll::Ready(None);
+            }
+            if this.input.is_empty() {
+                // An idle stream holds no buffer, and what was handed on is not copied.
+                this.input = BytesMut::new();
+            }
+            this.input.reserve(Self::CHUNK);
+            match poll_read_buf(Pin::new(&mut this.bytes), cx, &mut this.input) {
+                Poll::Ready(Ok(n)) => this.eof = n == 0,
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(Some(Err(Error::from_io(error, Kind::Lost))));
+                }
+                Poll::Pending => {
+                    if this.input.is_empty() {
+                        this.input = BytesMut::new();
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+}
+
+impl Sink<Message> for Framed {
+    type Error = Error;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        if self.output.len() < Self::CHUNK { Poll::Ready(Ok(())) } else { self.poll_drain(cx) }
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<()> {
+        let this = &mut *self;
+        this.encoder.encode(&message, &mut this.output)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        ready!(self.poll_drain(cx))?;
+        Pin::new(&mut self.bytes).poll_flush(cx).map_err(Error::io)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        ready!(self.poll_drain(cx))?;
+        Pin::new(&mut self.bytes).poll_shutdown(cx).map_err(Error::io)
+    }
+}
+
+impl MessageIo for Framed {
+    fn abort(&mut self, why: &Error) {
+        self.bytes.abort(why);
+    }
+
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.bytes.poll_finish(cx)
+    }
+
+    fn endless(&self) -> bool {
+        self.bytes.endless()
+    }
+}

@@ -1,0 +1,311 @@
+//! HTTP/1.1 heads (RFC 9112), as far as an upgrade, a CONNECT and a small answer need them.
+//!
+//! Strict where leniency would let two parties read one head differently: a bare LF, white space
+//! before a colon, a folded line, two lengths or a length beside a transfer coding are refused.
+
+use std::fmt::{self, Write as _};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use crate::error::{Error, Kind, Result};
+
+/// The most header fields a head may have.
+const MAX_FIELDS: usize = 100;
+
+/// A request head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The method, as sent.
+    pub method: String,
+    /// The request target, as sent.
+    pub target: String,
+    /// The header fields.
+    pub fields: Fields,
+}
+
+/// A response head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// The status code.
+    pub status: u16,
+    /// The reason phrase, which may be empty.
+    pub reason: String,
+    /// The header fields.
+    pub fields: Fields,
+}
+
+/// Header fields in the order they came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    /// The value of the first field of that name, whatever its case.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.all(name).next()
+    }
+
+    /// The values of all fields of that name.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
+    }
+
+    /// The elements of all comma-separated lists of that name.
+    pub fn list(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.all(name).flat_map(|v| v.split(',')).map(str::trim).filter(|v| !v.is_empty())
+    }
+
+    /// Whether a list of that name has an element, whatever its case.
+    pub fn has(&self, name: &str, element: &str) -> bool {
+        self.list(name).any(|it| it.eq_ignore_ascii_case(element))
+    }
+
+    /// Adds a field.
+    pub fn push(&mut self, name: &str, value: impl Into<String>) {
+        self.0.push((name.to_owned(), value.into()));
+    }
+
+    /// All fields.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+impl Request {
+    /// The path of the target, without the query.
+    pub fn path(&self) -> &str {
+        self.target.split(['?', '#']).next().unwrap_or_default()
+    }
+
+    /// The query of the target, without its question mark.
+    pub fn query(&self) -> &str {
+        self.target.split_once('?').map_or("", |(_, query)| query)
+    }
+
+    /// The decoded value of a query parameter.
+    pub fn parameter(&self, name: &str) -> Option<String> {
+        self.query().split('&').find_map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(key) == name).then(|| decode(value))
+        })
+    }
+
+    /// Whether this asks for a WebSocket (RFC 6455 section 4.2.1).
+    pub fn is_websocket(&self) -> bool {
+        self.fields.has("Upgrade", "websocket")
+    }
+}
+
+fn decode(text: &str) -> String {
+    let text = text.replace('+', " ");
+    percent_encoding::percent_decode_str(&text).decode_utf8_lossy().into_owned()
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} HTTP/1.1\r\n{}\r\n", self.method, self.target, self.fields)
+    }
+}
+
+impl Response {
+    /// A response without fields.
+    pub fn new(status: u16, reason: &str) -> Self {
+        Self { status, reason: reason.to_owned(), fields: Fields::default() }
+    }
+
+    /// Adds a field.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.fields.push(name, value);
+        self
+    }
+
+    /// The head and a body, with its length.
+    pub fn with_body(mut self, kind: &str, body: &[u8]) -> Bytes {
+        self.fields.push("Content-Type", kind);
+        self.fields.push("Content-Length", body.len().to_string());
+        let mut out = BytesMut::new();
+        let _ = write!(out, "{self}");
+        out.extend_from_slice(body);
+        out.freeze()
+    }
+}
+
+impl fmt::Display for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HTTP/1.1 {} {}\r\n{}\r\n", self.status, self.reason, self.fields)
+    }
+}
+
+impl fmt::Display for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|(name, value)| write!(f, "{name}: {value}\r\n"))
+    }
+}
+
+/// What reading a head gives: nothing if the stream ended before its first byte.
+pub type Head<T> = Option<(T, BytesMut)>;
+
+/// Reads a request head; the bytes after it are returned too.
+///
+/// # Errors
+/// [`Kind::Protocol`] for a head that is malformed or larger than `max`; [`Kind::Lost`] if the
+/// stream ends inside it.
+pub async fn read_request<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    max: usize,
+) -> Result<Head<Request>> {
+    read_head(stream, max, parse_request).await
+}
+
+/// Reads a response head, passing over 1xx answers other than 101; the bytes after it are
+/// returned too.
+///
+/// # Errors
+/// As [`read_request`].
+pub async fn read_response<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    max: usize,
+) -> Result<Head<Response>> {
+    read_head(stream, max, |buf| {
+        let mut start = 0;
+        loop {
+            match parse_response(&buf[start..])? {
+                Some((response, len))
+                    if (100..200).contains(&response.status) && response.status != 101 =>
+                {
+                    start += len;
+                }
+                Some((response, len)) => return Ok(Some((response, start + len))),
+                None => return Ok(None),
+            }
+        }
+    })
+    .await
+}
+
+async fn read_head<S: AsyncRead + Unpin, T>(
+    stream: &mut S,
+    max: usize,
+    parse: impl Fn(&[u8]) -> Result<Option<(T, usize)>>,
+) -> Result<Head<T>> {
+    let mut buf = BytesMut::with_capacity(1024);
+    loop {
+        let lost = |error| Error::from_io(error, Kind::Lost);
+        if stream.read_buf(&mut buf).await.map_err(lost)? == 0 {
+            return match buf.is_empty() {
+                true => Ok(None),
+                false => Err(Error::new(Kind::Lost, "connection lost inside an HTTP head")),
+            };
+        }
+        // The end of a head is searched for first, so that a slow sender costs one scan a read
+        // and not one parse.
+        let complete = buf.windows(4).any(|end| end == b"\r\n\r\n");
+        if complete || buf.len() > 16 {
+            if let Some((head, len)) = parse(&buf)? {
+                let rest = buf.split_off(len);
+                return Ok(Some((head, rest)));
+            }
+        }
+        if buf.len() > max {
+            return Err(malformed(format!("an HTTP head of more than {max} bytes")));
+        }
+    }
+}
+
+/// Parses a request head, if `buf` holds all of it: the head and its length.
+///
+/// # Errors
+/// [`Kind::Protocol`] if it is malformed.
+pub fn parse_request(buf: &[u8]) -> Result<Option<(Request, usize)>> {
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut request = httparse::Request::new(&mut fields);
+    match request
+        .parse(buf)
+        .map_err(|error| malformed(format!("malformed HTTP request: {error}")))?
+    {
+        httparse::Status::Partial => Ok(None),
+        httparse::Status::Complete(len) => {
+            if request.version != Some(1) {
+                return Err(malformed("an HTTP/1.0 request; 1.1 is needed"));
+            }
+            let head = Request {
+                method: request.method.unwrap_or_default().to_owned(),
+                target: request.path.unwrap_or_default().to_owned(),
+                fields: collect(&buf[..len], request.headers)?,
+            };
+            Ok(Some((head, len)))
+        }
+    }
+}
+
+/// Parses a response head, if `buf` holds all of it: the head and its length.
+///
+/// # Errors
+/// [`Kind::Protocol`] if it is malformed.
+pub fn parse_response(buf: &[u8]) -> Result<Option<(Response, usize)>> {
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut response = httparse::Response::new(&mut fields);
+    match response.parse(buf).map_err(|error| malformed(format!("not an HTTP answer: {error}")))? {
+        httparse::Status::Partial => Ok(None),
+        httparse::Status::Complete(len) => {
+            let head = Response {
+                status: response.code.unwrap_or_default(),
+                reason: response.reason.unwrap_or_default().to_owned(),
+                fields: collect(&buf[..len], response.headers)?,
+            };
+            Ok(Some((head, len)))
+        }
+    }
+}
+
+fn collect(head: &[u8], parsed: &[httparse::Header<'_>]) -> Result<Fields> {
+    if head.windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r') {
+        return Err(malformed("an HTTP head with a bare newline"));
+    }
+    let mut fields = Fields::default();
+    for field in parsed {
+        let value = str::from_utf8(field.value)
+            .map_err(|_| malformed(format!("the header {} is not UTF-8", field.name)))?;
+        fields.push(field.name, value.trim());
+    }
+    let lengths = fields.all("Content-Length").count();
+    if lengths > 1 || (lengths == 1 && fields.get("Transfer-Encoding").is_some()) {
+        return Err(malformed("an HTTP head with two lengths"));
+    }
+    Ok(fields)
+}
+
+fn malformed(what: impl fmt::Display) -> Error {
+    Error::new(Kind::Protocol(1002), what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_read_up_to_its_end() {
+        let text =
+            b"GET /a?b=c%20d HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\n\r\nrest";
+        let (request, len) = parse_request(text).unwrap().unwrap();
+        assert_eq!(&text[len..], b"rest");
+        assert_eq!((request.path(), request.parameter("b").as_deref()), ("/a", Some("c d")));
+        assert!(request.fields.has("connection", "upgrade"));
+    }
+
+    #[test]
+    fn ambiguous_heads_are_refused() {
+        for fields in [
+            "Content-Length: 1\r\nContent-Length: 1\r\n",
+            "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n",
+            "A : b\r\n",
+            "A: b\r\n c\r\n",
+            "A: b\n",
+        ] {
+            let head = format!("GET / HTTP/1.1\r\n{fields}\r\n");
+            assert!(parse_request(head.as_bytes()).is_err(), "{fields:?}");
+        }
+        assert!(parse_request(b"GET / HTTP/1.0\r\n\r\n").is_err());
+    }
+}

@@ -1,0 +1,31 @@
+//! towline joins endpoints: stdin, files, programs, TCP, TLS, Unix sockets, WebSockets.
+//!
+//! Three ideas carry it. An [`endpoint::Endpoint`] is a value parsed once; nothing else knows what
+//! kind it is. A [`duplex::Duplex`] is either bytes or messages. [`relay::relay`] is the only place
+//! where data moves, [`accept::accept`] the only place where connections come in.
+//!
+//! The modules, in reading order:
+
+pub mod cli;
+pub mod command;
+
+pub mod endpoint;
+
+pub mod accept;
+pub mod duplex;
+pub mod framing;
+pub mod relay;
+
+pub mod hub;
+pub mod probe;
+
+pub mod http;
+pub mod site;
+pub mod tls;
+
+pub mod backoff;
+pub mod context;
+pub mod error;
+pub mod metrics;
+pub mod report;
+pub mod trace;

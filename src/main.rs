@@ -1,0 +1,31 @@
+//! Parse, run, turn the outcome into an exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use towline::cli::Cli;
+use towline::{command, report};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    report::init(&cli.report);
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            report::error(&towline::error::Error::io(error));
+            return ExitCode::from(14);
+        }
+    };
+    let outcome = runtime.block_on(command::run(cli));
+    // A read of stdin cannot be cancelled; the process does not wait for it.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if error.kind().exit_code() != 0 {
+                report::error(&error);
+            }
+            ExitCode::from(error.kind().exit_code())
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The only file that prints. stderr carries everything said to a person, one line at a time;
+//! stdout carries payload, which goes through `-` and not through here.
+
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::accept::Peer;
+use crate::cli::{Announce, LogFormat, ReportArgs, When};
+use crate::error::{Error, Result};
+use crate::relay::Ended;
+
+static STYLE: OnceLock<Style> = OnceLock::new();
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Style {
+    verbose: u8,
+    quiet: bool,
+    color: bool,
+}
+
+/// Takes the flags into account from here on.
+pub fn init(args: &ReportArgs) {
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let color = match args.color {
+        When::Always => true,
+        When::Never => false,
+        When::Auto => io::stderr().is_terminal() && !no_color,
+    };
+    let _ = STYLE.set(Style { verbose: args.verbose, quiet: args.quiet, color });
+}
+
+fn style() -> Style {
+    STYLE.get().copied().unwrap_or_default()
+}
+
+/// Whether colours are wanted.
+pub fn color() -> bool {
+    style().color
+}
+
+/// Whether `--quiet` was given.
+pub fn quiet() -> bool {
+    style().quiet
+}
+
+/// Whether every message is to be logged (`-vv`).
+pub fn logs_messages() -> bool {
+    style().verbose > 1
+}
+
+/// A line on stderr. One write, so that lines of several tasks and processes do not mix; a closed
+/// stderr is nobody's problem.
+fn line(text: fmt::Arguments<'_>) {
+    let mut line = text.to_string();
+    line.push('\n');
+    let _ = io::stderr().lock().write_all(line.as_bytes());
+}
+
+fn paint(code: &str, text: impl fmt::Display) -> String {
+    if style().color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
+}
+
+/// The error a run ends with, and what the user can do about it.
+pub fn error(error: &Error) {
+    line(format_args!("{} {}", paint("1;31", "towline:"), printable(&error.to_string())));
+    if let Some(hint) = error.advice() {
+        line(format_args!("{} {hint}", paint("1;36", "hint:")));
+    }
+}
+
+/// Something the user should know, though the run goes on.
+pub fn warn(what: fmt::Arguments<'_>) {
+    if !style().quiet {
+        line(format_args!("{} {}", paint("1;33", "towline:"), printable(&what.to_string())));
+    }
+}
+
+/// Something the user asked to be told (a fingerprint, who joined).
+pub fn note(what: fmt::Arguments<'_>) {
+    if !style().quiet {
+        line(format_args!("{}", printable(&what.to_string())));
+    }
+}
+
+/// What happens, for `-v`.
+pub fn verbose(what: fmt::Arguments<'_>) {
+    if style().verbose > 0 {
+        line(format_args!("{}", printable(&what.to_string())));
+    }
+}
+
+/// A line of a child's stderr, told apart by who said it.
+pub fn child(who: fmt::Arguments<'_>, text: &str) {
+    line(format_args!("{}", paint("2", format_args!("[{who}] {}", printable(text)))));
+}
+
+/// The one line that says that a listener is ready. `--quiet` does not silence it, since scripts
+/// wait for it.
+pub fn listening(how: Announce, address: &str) {
+    match how {
+        Announce::Text => line(format_args!("listening on {address}")),
+        Announce::Json => {
+            let port = address.split(',').next().and_then(port);
+            line(format_args!(
+                "{}",
+                json!({ "event": "listening", "address": address, "port": port })
+            ));
+        }
+    }
+}
+
+fn port(address: &str) -> Option<u16> {
+    let authority = address.split_once("://")?.1.split('/').next()?;
+    authority.rsplit_once(':')?.1.parse().ok()
+}
+
+/// The line of the access log for a peer that has left.
+pub fn access(format: Option<LogFormat>, peer: &Peer, outcome: &Result<Ended>, duration: Duration) {
+    let Some(format) = format else { return };
+    let path = peer.request.as_ref().map(|request| request.path());
+    let status = peer.request.as_ref().map(|_| 101);
+    let (counts, close) = match outcome {
+        Ok(ended) => (ended.counts, ended.close.clone()),
+        Err(_) => (Default::default(), None),
+    };
+    let error = outcome.as_ref().err().map(ToString::to_string);
+    match format {
+        LogFormat::Json => line(format_args!(
+            "{}",
+            json!({
+                "event": "left",
+                "peer": peer.address,
+                "name": peer.name.as_deref(),
+                "listener": peer.listener.as_deref(),
+                "path": path,
+                "status": status,
+                "bytes_in": counts.received.bytes,
+                "messages_in": counts.received.messages,
+                "bytes_out": counts.sent.bytes,
+                "messages_out": counts.sent.messages,
+                "close": close.as_ref().map(|close| close.code),
+                "reason": close.as_ref().map(|close| close.reason.as_str()),
+                "error": error,
+                "seconds": duration.as_secs_f64(),
+            })
+        )),
+        LogFormat::Text => line(format_args!(
+            "{} {} {} in {}B/{} out {}B/{} close {} {:.3}s{}",
+            printable(&peer.address),
+            printable(path.unwrap_or("-")),
+            status.map_or("-".to_owned(), |status| status.to_string()),
+            counts.received.bytes,
+            counts.received.messages,
+            counts.sent.bytes,
+            counts.sent.messages,
+            close.map_or("-".to_owned(), |close| close.code.to_string()),
+            duration.as_secs_f64(),
+            error.map_or(String::new(), |error| format!(" ({})", printable(&error))),
+        )),
+    }
+}
+
+/// Text that cannot move the cursor, clear the screen or forge a second line: what a peer says
+/// must not command the terminal it is shown on.
+pub fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\t' => out.push(c),
+            c if c.is_control() => out.extend(c.escape_default()),
+            // Bidirectional overrides and isolates reorder what stands around them.
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => out.extend(c.escape_unicode()),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Prints a page the user asked for (a completion script, a manual page) on stdout.
+pub fn page(text: &[u8]) -> Result<()> {
+    io::stdout().lock().write_all(text).map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Error::new(crate::error::Kind::ClosedOutput, "closed"),
+        _ => Error::io(error),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_cannot_command_the_terminal() {
+        assert_eq!(printable("a\x1b[2Jb\r\n\u{202e}"), "a\\u{1b}[2Jb\\r\\n\\u{202e}");
+    }
+
+    #[test]
+    fn the_port_of_an_address() {
+        assert_eq!(port("ws://127.0.0.1:8010/a:1"), Some(8010));
+        assert_eq!(port("ws://[::1]:80/"), Some(80));
+        assert_eq!(port("unix:/tmp/x"), None);
+    }
+}
