@@ -1,1 +1,61 @@
-fn main() {}
+//! Tests over the binary, from outside: one test binary, one module a subject.
+
+#![allow(missing_docs, reason = "a test's name says what it shows")]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+// What every test uses: the binary under a deadline, WebSocket peers that misbehave on purpose.
+mod support;
+
+#[cfg(test)]
+mod itself {
+    use std::fs;
+    use std::path::Path;
+
+    use crate::support::{Frame, Towline, Ws, ws_server};
+
+    /// A file that is not declared above would never be compiled, and nobody would notice.
+    #[test]
+    fn no_test_file_is_forgotten() {
+        let declared = include_str!("main.rs");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            let is_module = path.extension().is_some_and(|extension| extension == "rs")
+                || path.join("mod.rs").exists();
+            if !is_module || name == "main" {
+                continue;
+            }
+            let line = format!("mod {name};");
+            let at = declared.lines().position(|l| l == line);
+            let at = at.unwrap_or_else(|| panic!("tests/it/main.rs lacks `{line}`"));
+            let above = at.checked_sub(1).and_then(|above| declared.lines().nth(above));
+            assert_eq!(
+                above == Some("#[cfg(feature = \"interop\")]"),
+                name.starts_with("interop_"),
+                "tests that need foreign peers are named interop_* and need the feature: {name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_run_is_seen_as_it_was() {
+        let version = format!("towline {}\n", env!("CARGO_PKG_VERSION"));
+        Towline::new().arg("--version").run().code(0).stdout(&version).stderr_is_empty();
+    }
+
+    #[test]
+    fn the_hand_written_peers_understand_each_other() {
+        let server = ws_server(Ws::echo);
+        let mut client = Ws::connect(&server.ws("/path"));
+        for len in [0, 125, 126, 0xffff, 0x1_0000] {
+            client.binary(vec![7; len]);
+            let back = client.recv();
+            assert_eq!((back.first, back.payload.len()), (Frame::FIN | Frame::BINARY, len));
+        }
+        client.close(4001, "enough");
+        let close = client.recv();
+        assert_eq!((close.code(), close.reason()), (4001, "enough"));
+        assert_eq!(client.try_recv(), None);
+    }
+}
