@@ -17,7 +17,7 @@ use crate::endpoint::{Call, Endpoint, HostPort, Shape, Side};
 use crate::error::{Error, Kind, Result, plain};
 use crate::framing::Framing;
 use crate::http::Request;
-use crate::relay::{self, Ended};
+use crate::relay::{self, Ended, Pair};
 use crate::report;
 use crate::trace::Trace;
 
@@ -143,21 +143,16 @@ async fn serve_peer(
     let started = Instant::now();
     let address = incoming.address;
     cx.metrics.handshakes.add(1);
-    let ready = tokio::time::timeout(serve.server.handshake_timeout, incoming.ready);
     let ready = tokio::select! {
-        ready = ready => ready,
+        ready = incoming.ready => ready,
         () = cx.stop.cancelled() => return,
     };
     drop(handshake);
     let (near, mut peer) = match ready {
-        Ok(Ok(ready)) => ready,
-        Ok(Err(error)) => {
+        Ok(ready) => ready,
+        Err(error) => {
             cx.metrics.refused.add(1);
             return report::verbose(format_args!("{address}: {error}"));
-        }
-        Err(_) => {
-            cx.metrics.refused.add(1);
-            return report::verbose(format_args!("{address}: no complete handshake in time"));
         }
     };
     cx.metrics.peers.add(1);
@@ -172,6 +167,17 @@ async fn serve_peer(
     report::access(serve.server.access_log, &peer, &outcome, started.elapsed());
 }
 
+/// Gives a peer no more than `--handshake-timeout` for a step of its handshakes.
+///
+/// # Errors
+/// [`Kind::Timeout`], or what the step says.
+pub async fn in_time<T>(cx: &Context, step: impl Future<Output = Result<T>>) -> Result<T> {
+    let patience = cx.serve.as_ref().map_or(Duration::MAX, |it| it.server.handshake_timeout);
+    tokio::time::timeout(patience, step).await.unwrap_or_else(|_| {
+        Err(Error::new(Kind::Timeout, format!("no complete handshake within {patience:?}")))
+    })
+}
+
 async fn join_target(mut near: Duplex, peer: &mut Peer, cx: &Arc<Context>) -> Result<Ended> {
     let Some(serve) = &cx.serve else { return Ok(Ended::default()) };
     let target = peer.target.clone().unwrap_or_else(|| serve.target.clone());
@@ -181,19 +187,20 @@ async fn join_target(mut near: Duplex, peer: &mut Peer, cx: &Arc<Context>) -> Re
     };
     let trace = Trace::default();
     let call = Call { cx, near: shape, side: Side::Far, peer: Some(peer), trace: &trace };
-    let timeout = cx.shared.dial.connect_timeout;
-    let far = tokio::time::timeout(timeout, target.connect(&call)).await.unwrap_or_else(|_| {
-        let what = format!("no connection within {timeout:?} (--connect-timeout)");
-        Err(Error::new(Kind::Timeout, what).at(&target))
-    });
+    let far = target.connect_in_time(&call).await;
     if let Some(reply) = peer.reply.take() {
         near = reply(near, far.as_ref().map(|_| ())).await?;
     }
     match far {
         Ok(far) => {
-            let options =
-                relay::Options::new(cx, cx.shared.join.framing([peer.framing, target.framing()]));
-            relay::relay(near, far, &options, cx.stop.clone()).await
+            let framing = cx.shared.join.framing([peer.framing, target.framing()]);
+            let options = relay::Options::new(cx, framing);
+            let mut pair = Pair::new(near, far, &options.decoder);
+            let ended = relay::relay(&mut pair, &options).await;
+            if let Ok(Ended { counts, .. }) = &ended {
+                cx.metrics.count(counts);
+            }
+            ended
         }
         Err(error) => {
             relay::refuse(near, &error).await;

@@ -28,6 +28,8 @@ pub struct Context {
     pub metrics: Metrics,
     /// Cancelled when the run is to end.
     pub stop: CancellationToken,
+    /// Cancelled when the time to drain is over.
+    pub kill: CancellationToken,
 }
 
 /// What only `serve` has.
@@ -68,6 +70,7 @@ impl Context {
             echo,
             metrics: Metrics::default(),
             stop: CancellationToken::new(),
+            kill: CancellationToken::new(),
         }
     }
 }

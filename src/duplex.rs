@@ -67,6 +67,11 @@ pub trait MessageIo:
         true
     }
 
+    /// Whether pings are answered here and so are nobody else's business.
+    fn answers_pings(&self) -> bool {
+        false
+    }
+
     /// Ends the connection such that the far side sees a failure, not an end of data.
     fn abort(&mut self, why: &Error);
 

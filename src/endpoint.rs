@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use crate::accept::{Incoming, Listener, Peer};
+use crate::accept::{Incoming, Listener, Peer, in_time};
 use crate::context::Context;
 use crate::duplex::{ByteStream, Duplex};
 use crate::error::{Error, Kind, Result};
-use crate::framing::Framing;
+use crate::framing::{self, Framing};
 use crate::trace::Trace;
 
 mod echo;
@@ -89,7 +89,7 @@ pub(crate) trait Scheme: Sized + Clone + fmt::Debug + fmt::Display + PartialEq {
             let carrier = Call { near: Shape::Bytes, ..*call };
             match self.connect(ground, &carrier).await? {
                 Duplex::Bytes(stream) => Ok(Ground::Stream(stream)),
-                Duplex::Messages(messages) => Ok(Ground::Stream(crate::relay::as_bytes(messages))),
+                Duplex::Messages(messages) => Ok(Ground::Stream(framing::as_bytes(messages))),
             }
         }
     }
@@ -183,6 +183,16 @@ pub enum Side {
     Far,
 }
 
+impl Side {
+    /// The other one.
+    pub fn other(self) -> Self {
+        match self {
+            Self::Near => Self::Far,
+            Self::Far => Self::Near,
+        }
+    }
+}
+
 impl Endpoint {
     /// `-`, this console.
     pub fn console() -> Self {
@@ -233,6 +243,17 @@ impl Endpoint {
         last.connect(ground, call).await.map_err(|error| error.at(last))
     }
 
+    /// Connects within `--connect-timeout`; if it takes longer, the error says what it waited for.
+    pub(crate) async fn connect_in_time(&self, call: &Call<'_>) -> Result<Duplex> {
+        let patience = call.cx.shared.dial.connect_timeout;
+        tokio::time::timeout(patience, self.connect(call)).await.unwrap_or_else(|_| {
+            let phase = call.trace.facts().latest;
+            let phase = phase.map_or("connecting".to_owned(), |phase| phase.to_string());
+            let what = format!("timeout after {patience:?} while {phase}");
+            Err(Error::new(Kind::Timeout, what).at(self).hint("see --connect-timeout"))
+        })
+    }
+
     /// Checks, before anything is opened, that peers can connect to this address.
     ///
     /// # Errors
@@ -274,9 +295,15 @@ impl Endpoint {
                     for hop in layers.iter() {
                         let stream = match duplex {
                             Duplex::Bytes(stream) => stream,
-                            Duplex::Messages(messages) => crate::relay::as_bytes(messages),
+                            Duplex::Messages(messages) => framing::as_bytes(messages),
                         };
-                        duplex = hop.answer(stream, &mut peer, &cx).await.map_err(|e| e.at(hop))?;
+                        let answer = hop.answer(stream, &mut peer, &cx);
+                        let answer = match hop {
+                            // Each request has its own time, so that a download may take longer.
+                            Hop::Ws(_) => answer.await,
+                            _ => in_time(&cx, answer).await,
+                        };
+                        duplex = answer.map_err(|error| error.at(hop))?;
                     }
                     Ok((duplex, peer))
                 }),

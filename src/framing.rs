@@ -18,8 +18,10 @@ use crate::error::{Error, Kind, Result};
 use crate::report;
 
 mod envelope;
+mod unframed;
 
-pub use envelope::{Direction, Envelope};
+pub use envelope::{Clock, Direction, Envelope};
+pub use unframed::{as_bytes, discard};
 
 /// Where one message ends and the next begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -257,14 +259,14 @@ fn length_prefixed(buf: &mut BytesMut, eof: bool, max: usize) -> Result<Option<B
 #[derive(Clone, Debug)]
 pub struct Encoder {
     framing: Framing,
-    envelope: envelope::Clock,
+    clock: Clock,
     warned: bool,
 }
 
 impl Encoder {
     /// An encoder; the times of the JSON envelope start now.
     pub fn new(framing: Framing) -> Self {
-        Self { framing, envelope: envelope::Clock::start(), warned: false }
+        Self { framing, clock: Clock::start(), warned: false }
     }
 
     /// Appends a message to `out`. Control messages are written by the JSON framing alone.
@@ -273,7 +275,7 @@ impl Encoder {
     /// A message too long for its length prefix.
     pub fn encode(&mut self, message: &Message, out: &mut BytesMut) -> Result<()> {
         if self.framing == Framing::Json {
-            Envelope::of(message, self.envelope.now(), None).write(out);
+            Envelope::of(message, self.clock.now(), None).write(out);
             return Ok(());
         }
         if !message.is_data() {

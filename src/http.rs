@@ -5,7 +5,7 @@
 
 use std::fmt::{self, Write as _};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::error::{Error, Kind, Result};
@@ -63,6 +63,11 @@ impl Fields {
     /// Adds a field.
     pub fn push(&mut self, name: &str, value: impl Into<String>) {
         self.0.push((name.to_owned(), value.into()));
+    }
+
+    /// Removes all fields of that name.
+    pub fn remove(&mut self, name: &str) {
+        self.0.retain(|(n, _)| !n.eq_ignore_ascii_case(name));
     }
 
     /// All fields.
@@ -143,72 +148,61 @@ impl fmt::Display for Fields {
     }
 }
 
-/// What reading a head gives: nothing if the stream ended before its first byte.
-pub type Head<T> = Option<(T, BytesMut)>;
-
-/// Reads a request head; the bytes after it are returned too.
+/// Reads a request head; none if the stream ended before its first byte. `buf` holds what was read
+/// before, and afterwards what follows the head.
 ///
 /// # Errors
 /// [`Kind::Protocol`] for a head that is malformed or larger than `max`; [`Kind::Lost`] if the
 /// stream ends inside it.
 pub async fn read_request<S: AsyncRead + Unpin>(
     stream: &mut S,
+    buf: &mut BytesMut,
     max: usize,
-) -> Result<Head<Request>> {
-    read_head(stream, max, parse_request).await
+) -> Result<Option<Request>> {
+    read_head(stream, buf, max, parse_request).await
 }
 
-/// Reads a response head, passing over 1xx answers other than 101; the bytes after it are
-/// returned too.
+/// Reads a response head, passing over 1xx answers other than 101; otherwise as [`read_request`].
 ///
 /// # Errors
 /// As [`read_request`].
 pub async fn read_response<S: AsyncRead + Unpin>(
     stream: &mut S,
+    buf: &mut BytesMut,
     max: usize,
-) -> Result<Head<Response>> {
-    read_head(stream, max, |buf| {
-        let mut start = 0;
-        loop {
-            match parse_response(&buf[start..])? {
-                Some((response, len))
-                    if (100..200).contains(&response.status) && response.status != 101 =>
-                {
-                    start += len;
-                }
-                Some((response, len)) => return Ok(Some((response, start + len))),
-                None => return Ok(None),
-            }
+) -> Result<Option<Response>> {
+    loop {
+        match read_head(stream, buf, max, parse_response).await? {
+            Some(interim) if interim.status < 200 && interim.status != 101 => {}
+            head => return Ok(head),
         }
-    })
-    .await
+    }
 }
 
 async fn read_head<S: AsyncRead + Unpin, T>(
     stream: &mut S,
+    buf: &mut BytesMut,
     max: usize,
     parse: impl Fn(&[u8]) -> Result<Option<(T, usize)>>,
-) -> Result<Head<T>> {
-    let mut buf = BytesMut::with_capacity(1024);
+) -> Result<Option<T>> {
     loop {
+        // A head that is not complete may still be wrong already (TLS, SSH, noise).
+        if !buf.is_empty()
+            && let Some((head, len)) = parse(buf)?
+        {
+            buf.advance(len);
+            return Ok(Some(head));
+        }
+        if buf.len() > max {
+            return Err(malformed(format!("an HTTP head of more than {max} bytes")));
+        }
+        buf.reserve(1024);
         let lost = |error| Error::from_io(error, Kind::Lost);
-        if stream.read_buf(&mut buf).await.map_err(lost)? == 0 {
+        if stream.read_buf(buf).await.map_err(lost)? == 0 {
             return match buf.is_empty() {
                 true => Ok(None),
                 false => Err(Error::new(Kind::Lost, "connection lost inside an HTTP head")),
             };
-        }
-        // The end of a head is searched for first, so that a slow sender costs one scan a read
-        // and not one parse.
-        let complete = buf.windows(4).any(|end| end == b"\r\n\r\n");
-        if complete || buf.len() > 16 {
-            if let Some((head, len)) = parse(&buf)? {
-                let rest = buf.split_off(len);
-                return Ok(Some((head, rest)));
-            }
-        }
-        if buf.len() > max {
-            return Err(malformed(format!("an HTTP head of more than {max} bytes")));
         }
     }
 }

@@ -28,4 +28,5 @@ pub mod context;
 pub mod error;
 pub mod metrics;
 pub mod report;
+pub mod signal;
 pub mod trace;

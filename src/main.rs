@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use towline::cli::Cli;
+use towline::error::Kind;
 use towline::{command, report};
 
 fn main() -> ExitCode {
@@ -22,7 +23,9 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            if error.kind().exit_code() != 0 {
+            let silent =
+                matches!(error.kind(), Kind::ClosedOutput | Kind::Interrupted | Kind::Terminated);
+            if !silent {
                 report::error(&error);
             }
             ExitCode::from(error.kind().exit_code())

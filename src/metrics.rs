@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::relay::Counts;
+
 /// What one process of `serve` has counted since it began.
 #[derive(Debug, Default)]
 pub struct Metrics {
@@ -41,6 +43,14 @@ impl Counter {
 }
 
 impl Metrics {
+    /// Adds what one join has moved.
+    pub fn count(&self, counts: &Counts) {
+        self.messages_in.add(counts.received.messages);
+        self.messages_out.add(counts.sent.messages);
+        self.bytes_in.add(counts.received.bytes);
+        self.bytes_out.add(counts.sent.bytes);
+    }
+
     /// The page, Prometheus text format 0.0.4.
     pub fn page(&self) -> String {
         let mut out = String::new();

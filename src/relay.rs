@@ -1,6 +1,10 @@
 //! The only place where data moves.
+//!
+//! A join is one task and one future: both directions are polled in turn, so that neither end has
+//! to be split and locked. The near end is the one that asked (the first address, the accepted
+//! peer), the far end the one that was asked.
 
-use std::sync::Arc;
+use std::future::poll_fn;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -9,7 +13,12 @@ use crate::context::Context;
 use crate::duplex::{ByteStream, Close, Duplex, MessageStream};
 use crate::endpoint::Side;
 use crate::error::{Error, Result};
-use crate::framing::{Decoder, Framing};
+use crate::framing::{Decoder, Framed, Framing};
+
+mod bytes;
+mod messages;
+#[cfg(target_os = "linux")]
+mod splice;
 
 /// How two ends are joined.
 pub struct Options {
@@ -19,18 +28,36 @@ pub struct Options {
     pub linger: Duration,
     /// See `--idle-timeout`.
     pub idle: Option<Duration>,
-    pub(crate) cx: Arc<Context>,
+    /// See `--count`: the join is over when so many messages have come from the far end.
+    pub count: Option<u64>,
+    /// Whether the near end outlives the join, because the far end will be connected again.
+    pub keep_near: bool,
+    /// How long an end may take to read what is still queued for it when the join is over.
+    pub flush_time: Duration,
+    /// Says that the join is to end with a Close 1001.
+    pub stop: CancellationToken,
+    /// Says that it is to end where there is nobody to tell: plain bytes.
+    pub kill: CancellationToken,
 }
 
 impl Options {
     /// From the flags.
-    pub fn new(cx: &Arc<Context>, framing: Framing) -> Self {
+    pub fn new(cx: &Context, framing: Framing) -> Self {
         let join = &cx.shared.join;
         Self {
             decoder: Decoder::new(framing, join.typing(), join.max_message),
             linger: join.linger,
             idle: join.idle_timeout,
-            cx: cx.clone(),
+            count: None,
+            keep_near: false,
+            // What is on its way to a person or a file is waited for; a peer that never reads must
+            // not hold its place for ever.
+            flush_time: cx
+                .serve
+                .as_ref()
+                .map_or(Duration::from_secs(86400), |_| Duration::from_secs(60)),
+            stop: cx.stop.clone(),
+            kill: cx.kill.clone(),
         }
     }
 }
@@ -64,20 +91,63 @@ pub struct Count {
     pub messages: u64,
 }
 
-/// Joins two ends until both have ended.
-pub async fn relay(
-    _near: Duplex,
-    _far: Duplex,
-    _options: &Options,
-    _stop: CancellationToken,
-) -> Result<Ended> {
-    Ok(Ended::default())
+/// Two ends that deal in the same thing: near, far.
+pub enum Pair {
+    /// Bytes.
+    Bytes(ByteStream, ByteStream),
+    /// Messages.
+    Messages(MessageStream, MessageStream),
+}
+
+impl Pair {
+    /// Brings two ends together: where one has messages, the other's bytes are framed.
+    pub fn new(near: Duplex, far: Duplex, decoder: &Decoder) -> Self {
+        match (near, far) {
+            (Duplex::Bytes(near), Duplex::Bytes(far)) => Self::Bytes(near, far),
+            (near, far) => Self::Messages(near.into_messages(decoder), far.into_messages(decoder)),
+        }
+    }
+
+    /// The near end again, for the next far one.
+    pub fn into_near(self) -> Duplex {
+        match self {
+            Self::Bytes(near, _) => Duplex::Bytes(near),
+            Self::Messages(near, _) => Duplex::Messages(near),
+        }
+    }
+}
+
+impl Duplex {
+    /// Its messages; bytes are framed.
+    pub fn into_messages(self, decoder: &Decoder) -> MessageStream {
+        match self {
+            Self::Messages(messages) => messages,
+            Self::Bytes(bytes) => Box::new(Framed::new(bytes, decoder.clone())),
+        }
+    }
+}
+
+/// Joins two ends until both have ended, and says goodbye to both.
+///
+/// # Errors
+/// Whichever end failed; the other one was told.
+pub async fn relay(pair: &mut Pair, options: &Options) -> Result<Ended> {
+    match pair {
+        Pair::Bytes(near, far) => bytes::relay(near, far, options).await,
+        Pair::Messages(near, far) => messages::relay(near, far, options).await,
+    }
 }
 
 /// Says goodbye to a peer whose target could not be connected.
-pub async fn refuse(_near: Duplex, _why: &Error) {}
-
-/// Messages as bytes: payloads one after the other in, binary messages out.
-pub fn as_bytes(_messages: MessageStream) -> ByteStream {
-    unimplemented!()
+pub async fn refuse(mut near: Duplex, why: &Error) {
+    match &mut near {
+        Duplex::Bytes(bytes) => {
+            bytes.abort(why);
+            let _ = poll_fn(|cx| bytes.poll_finish(cx)).await;
+        }
+        Duplex::Messages(messages) => {
+            messages.abort(why);
+            let _ = poll_fn(|cx| messages.poll_finish(cx)).await;
+        }
+    }
 }

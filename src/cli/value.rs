@@ -102,6 +102,14 @@ impl Secret {
     }
 }
 
+impl FromStr for Secret {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        header_text(text).map(Self)
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(redacted)")
@@ -119,7 +127,7 @@ pub fn secret(text: &str) -> Result<Secret, String> {
             .to_owned(),
         None => text.to_owned(),
     };
-    header_text(&text).map(Secret)
+    text.parse()
 }
 
 /// The SHA-256 of a certificate (DER).

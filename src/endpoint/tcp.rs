@@ -116,6 +116,13 @@ impl Ground {
     }
 }
 
+impl Tcp {
+    /// A connection to, or a listener at, one place.
+    pub(crate) fn at(to: HostPort) -> Self {
+        Self { to: Some(to) }
+    }
+}
+
 impl HostPort {
     /// Parses `host:port`, `[v6]:port`, `:port`; without a port only if there is a default.
     pub(crate) fn parse(text: &str, default: Option<u16>) -> Result<Self, String> {
@@ -220,7 +227,13 @@ fn resolver(error: &io::Error) -> String {
     text.to_lowercase()
 }
 
-/// The authority after `//`.
+/// What stands after `//`, up to the path, and the path.
+pub(crate) fn authority_and_path(rest: &str) -> (&str, &str) {
+    let rest = rest.strip_prefix("//").unwrap_or(rest);
+    rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()))
+}
+
+/// The authority after `//`; a slash may end it.
 pub(crate) fn authority(rest: &str) -> Result<&str, String> {
     let authority = rest.strip_prefix("//").unwrap_or(rest);
     Ok(authority.strip_suffix('/').unwrap_or(authority))

@@ -1,40 +1,148 @@
-//! `ws://HOST[:PORT]/PATH, wss://…`.
+//! `ws://HOST[:PORT]/PATH` and `wss://`, RFC 6455. Nothing outside this file and its folder knows
+//! which library speaks the protocol.
 
 use std::fmt;
+use std::sync::Arc;
 
-use super::{Call, Footing, Ground, Scheme, Shape};
-use crate::duplex::Duplex;
-use crate::error::{Error, Kind, Result};
+use super::tcp::{HostPort, Tcp, authority_and_path};
+use super::{Call, Footing, Ground, Hop, Scheme, Shape};
+use crate::accept::Peer;
+use crate::cli::value::Secret;
+use crate::context::Context;
+use crate::duplex::{ByteStream, Duplex};
+use crate::error::Result;
 
-/// a WebSocket, over TLS if wss:.
+mod client;
+mod server;
+mod socket;
+
+/// A reference-counted `str`, so that text is checked once, where it enters.
+pub type Text = tokio_tungstenite::tungstenite::Utf8Bytes;
+
+/// A WebSocket, over TLS if it is `wss:`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Ws {
-    rest: String,
+    secure: bool,
+    login: Option<Secret>,
+    /// As written; the port has a default.
+    host: String,
+    port: Option<u16>,
+    /// The path and query as written, which may be empty.
+    path: String,
 }
 
 impl Scheme for Ws {
     const NAMES: &'static [&'static str] = &["ws", "wss"];
-    const USAGE: &'static str = "ws://HOST[:PORT]/PATH, wss://…";
-    const HELP: &'static str = "a WebSocket, over TLS if wss:";
+    const USAGE: &'static str = "ws://HOST[:PORT]/PATH, wss://...";
+    const HELP: &'static str =
+        "a WebSocket, over TLS if wss:; a bare HOST:PORT or :PORT is ws: too";
     const STANDS_ON: &'static [Footing] = &[Footing::Here, Footing::Network, Footing::Stream];
     const GIVES: Option<Footing> = Some(Footing::Stream);
     const LISTENS: bool = true;
     const SHAPE: Shape = Shape::Messages;
 
-    fn parse(_: &str, rest: &str) -> Result<Self, String> {
-        Ok(Self { rest: rest.to_owned() })
+    fn parse(name: &str, rest: &str) -> Result<Self, String> {
+        let (authority, path) = authority_and_path(rest);
+        let (login, authority) = match authority.rsplit_once('@') {
+            Some((login, authority)) => (Some(login.parse()?), authority),
+            None => (None, authority),
+        };
+        let secure = name == "wss";
+        // A port that is not written gets the scheme's; one that is, is kept for display.
+        let to = HostPort::parse(authority, Some(if secure { 443 } else { 80 }))?;
+        let written = authority.rsplit(']').next().is_some_and(|rest| rest.contains(':'));
+        let path = path.split('#').next().unwrap_or_default();
+        if path.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err("a path holds no spaces; write %20".into());
+        }
+        Ok(Self {
+            secure,
+            login,
+            host: to.host,
+            port: written.then_some(to.port),
+            path: path.to_owned(),
+        })
     }
 
-    async fn connect(&self, _: Ground, _: &Call<'_>) -> Result<Duplex> {
-        Err(Error::new(Kind::Usage, "not built yet"))
+    async fn connect(&self, ground: Ground, call: &Call<'_>) -> Result<Duplex> {
+        client::connect(self, ground, call).await
+    }
+
+    fn socket(&self) -> Option<Hop> {
+        Some(Hop::Tcp(Tcp::at(self.host_port())))
+    }
+
+    async fn answer(
+        &self,
+        stream: ByteStream,
+        peer: &mut Peer,
+        cx: &Arc<Context>,
+    ) -> Result<Duplex> {
+        server::answer(self, stream, peer, cx).await
+    }
+}
+
+impl Ws {
+    /// The host and the port, written or not.
+    fn host_port(&self) -> HostPort {
+        let default = if self.secure { 443 } else { 80 };
+        HostPort { host: self.host.clone(), port: self.port.unwrap_or(default) }
+    }
+
+    /// The Host of a request: the port is left out where it is the scheme's own (RFC 9110
+    /// section 7.2).
+    fn authority(&self) -> String {
+        let host = match self.host.as_str() {
+            "" => "localhost".to_owned(),
+            host if host.contains(':') => format!("[{host}]"),
+            host => host.to_owned(),
+        };
+        match self.port {
+            Some(port) if port != if self.secure { 443 } else { 80 } => format!("{host}:{port}"),
+            _ => host,
+        }
+    }
+
+    /// The request target.
+    fn target(&self) -> String {
+        match self.path.starts_with('/') {
+            true => self.path.clone(),
+            false => format!("/{}", self.path),
+        }
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.secure { "wss" } else { "ws" }
     }
 }
 
 impl fmt::Display for Ws {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", Self::NAMES[0], self.rest)
+        write!(f, "{}://", self.scheme())?;
+        if let Some(login) = &self.login {
+            let shown = if f.alternate() { "***" } else { login.reveal() };
+            write!(f, "{shown}@")?;
+        }
+        match self.host.contains(':') {
+            true => write!(f, "[{}]", self.host)?,
+            false => f.write_str(&self.host)?,
+        }
+        if let Some(port) = self.port {
+            write!(f, ":{port}")?;
+        }
+        f.write_str(&self.path)
     }
 }
 
-/// A reference-counted `str`, so that text is checked once, where it enters.
-pub type Text = tokio_tungstenite::tungstenite::Utf8Bytes;
+/// The subprotocols of a byte stream in a WebSocket. `towline.v1` gives each direction an end of
+/// its own: an empty binary message. `towline.v0` means what every server does anyway, plain
+/// messages; it is offered first, because there are servers that grant whatever comes first.
+const PLAIN: &str = "towline.v0";
+const BYTES: &str = "towline.v1";
+
+/// Whether bytes are to be carried as bytes, or the user asked for messages of some kind.
+fn carries_bytes(cx: &Context) -> bool {
+    let join = &cx.shared.join;
+    let raw = matches!(join.frame, None | Some(crate::framing::Framing::Raw));
+    raw && !join.text && !join.binary && cx.shared.ws.subprotocol.is_empty()
+}

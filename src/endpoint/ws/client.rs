@@ -1,0 +1,275 @@
+//! The client's part of the handshake: the request, its answer, redirects.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+use super::socket::Socket;
+use super::{BYTES, PLAIN, Scheme as _, Ws, carries_bytes};
+use crate::duplex::{ByteStream, Duplex};
+use crate::endpoint::{Call, Ground, Shape, proxy};
+use crate::error::{Error, Kind, Result};
+use crate::framing;
+use crate::http::{self, Fields, Request, Response};
+use crate::report;
+use crate::trace::Phase;
+
+/// The largest answer head; the peer was chosen by the user, so there is no flag.
+const MAX_HEAD: usize = 64 << 10;
+
+/// How much of a refusal's body is shown, and how long it is waited for.
+const BODY: usize = 512;
+const BODY_TIME: Duration = Duration::from_secs(1);
+
+/// Connects, following redirects.
+pub(super) async fn connect(ws: &Ws, ground: Ground, call: &Call<'_>) -> Result<Duplex> {
+    let mut ws = ws.clone();
+    let mut redirects = call.cx.shared.ws.max_redirects;
+    // Credentials are for the host they were given for, not for one that it names.
+    let mut trusted = true;
+    let here = matches!(ground, Ground::Here);
+    let mut ground = Some(ground);
+    loop {
+        let ground = match ground.take().unwrap_or(Ground::Here) {
+            Ground::Here => proxy::from_environment(ws.secure, &ws.host_port(), call).await?,
+            ground => ground,
+        };
+        match attempt(&ws, ground, trusted, call).await? {
+            Attempt::Open(duplex) => return Ok(duplex),
+            Attempt::Redirect(to) if here && redirects > 0 => {
+                redirects -= 1;
+                let next = ws.redirected(&to)?;
+                report::verbose(format_args!("{ws:#}: redirected to {next:#}"));
+                trusted &= next.host_port() == ws.host_port() && next.secure >= ws.secure;
+                ws = next;
+            }
+            Attempt::Redirect(to) => {
+                let status = call.trace.facts().response.as_ref().map_or(0, |it| it.status);
+                let error =
+                    Error::new(Kind::Status(status), format!("HTTP {status}, redirected to {to}"));
+                return Err(error.hint("follow it with --max-redirects 5"));
+            }
+        }
+    }
+}
+
+enum Attempt {
+    Open(Duplex),
+    Redirect(String),
+}
+
+async fn attempt(ws: &Ws, ground: Ground, trusted: bool, call: &Call<'_>) -> Result<Attempt> {
+    let mut stream = ground.open(&ws.host_port(), call).await?;
+    if ws.secure {
+        let host = if ws.host.is_empty() { "localhost" } else { &ws.host };
+        stream = call.cx.tls.connect(stream, host, &["http/1.1"], call).await?;
+    }
+    let _upgrading = call.trace.enter(Phase::Upgrade);
+    let key = generate_key();
+    let offered = offers(call);
+    let request = ws.request(&key, &offered, trusted, call);
+    let lost = |error| Error::from_io(error, Kind::Lost);
+    stream.write_all(request.to_string().as_bytes()).await.map_err(lost)?;
+    stream.flush().await.map_err(lost)?;
+
+    let mut buf = BytesMut::new();
+    let Some(response) =
+        http::read_response(&mut stream, &mut buf, MAX_HEAD).await.map_err(wrong)?
+    else {
+        let error = Error::new(Kind::Lost, "the connection was closed without an HTTP answer");
+        return Err(error.hint(
+            "is there a WebSocket server at this port, and with this scheme (ws: or wss:)?",
+        ));
+    };
+    call.trace.facts().response = Some(response.clone());
+    if response.status != 101 {
+        return refused(response, stream, buf, call).await;
+    }
+    let granted = check(&response, &key, &offered)?;
+    call.trace.facts().subprotocol = granted.map(str::to_owned);
+    let bytes = granted == Some(BYTES);
+    let socket = Socket::new(stream, buf.to_vec(), Role::Client, bytes, call.cx);
+    Ok(Attempt::Open(match bytes {
+        true => Duplex::Bytes(framing::as_bytes(Box::new(socket))),
+        false => Duplex::Messages(Box::new(socket)),
+    }))
+}
+
+/// What answered is not a WebSocket server that keeps to HTTP.
+fn wrong(error: Error) -> Error {
+    match error.kind() {
+        Kind::Protocol(_) => Error::new(Kind::Handshake, error.what()),
+        _ => error,
+    }
+}
+
+/// The subprotocols to offer. One that is ours is never offered beside the user's own, whose
+/// server would have to choose between them.
+fn offers(call: &Call<'_>) -> Vec<String> {
+    match call.near == Shape::Bytes && carries_bytes(call.cx) {
+        true => vec![PLAIN.to_owned(), BYTES.to_owned()],
+        false => call.cx.shared.ws.subprotocol.clone(),
+    }
+}
+
+impl Ws {
+    fn request(&self, key: &str, offered: &[String], trusted: bool, call: &Call<'_>) -> Request {
+        let args = &call.cx.shared.ws;
+        let mut fields = Fields::default();
+        let host = args.host.clone().filter(|_| trusted).unwrap_or_else(|| self.authority());
+        fields.push("Host", host);
+        fields.push("Upgrade", "websocket");
+        fields.push("Connection", "Upgrade");
+        fields.push("Sec-WebSocket-Version", "13");
+        fields.push("Sec-WebSocket-Key", key);
+        if !offered.is_empty() {
+            fields.push("Sec-WebSocket-Protocol", offered.join(", "));
+        }
+        if let Some(origin) = &args.origin {
+            fields.push("Origin", origin.clone());
+        }
+        if trusted {
+            let login = args.user.as_ref().map(|user| user.reveal().to_owned());
+            let login = login.or_else(|| self.login.as_ref().map(|login| decoded(login.reveal())));
+            if let Some(login) = login {
+                fields.push("Authorization", format!("Basic {}", STANDARD.encode(login)));
+            } else if let Some(token) = &args.bearer {
+                fields.push("Authorization", format!("Bearer {}", token.reveal()));
+            }
+            if !args.cookie.is_empty() {
+                fields.push("Cookie", args.cookie.join("; "));
+            }
+        }
+        let secret =
+            |name: &str| ["Authorization", "Cookie"].iter().any(|it| it.eq_ignore_ascii_case(name));
+        // A header of the user's takes the place of ours.
+        let headers = args.header.iter().filter(|header| trusted || !secret(&header.name));
+        headers.clone().for_each(|header| fields.remove(&header.name));
+        headers.for_each(|header| fields.push(&header.name, header.value.clone()));
+        if fields.get("User-Agent").is_none() {
+            fields.push("User-Agent", concat!("towline/", env!("CARGO_PKG_VERSION")));
+        }
+        Request { method: "GET".into(), target: self.target(), fields }
+    }
+
+    /// Where a Location leads (RFC 9110 section 10.2.2).
+    fn redirected(&self, location: &str) -> Result<Self> {
+        let absolute = match location.split_once("://") {
+            Some(("http" | "ws", rest)) => Self::parse("ws", &format!("//{rest}")),
+            Some(("https" | "wss", rest)) => Self::parse("wss", &format!("//{rest}")),
+            Some((scheme, _)) => Err(format!("{scheme}: is no scheme for a WebSocket")),
+            None if location.starts_with("//") => Self::parse(self.scheme(), location),
+            None if location.starts_with('/') => {
+                Ok(Self { path: location.to_owned(), ..self.clone() })
+            }
+            None => {
+                let path = self.target();
+                let folder = path.split('?').next().and_then(|path| path.rsplit_once('/'));
+                let folder = folder.map_or("", |(folder, _)| folder);
+                Ok(Self { path: format!("{folder}/{location}"), ..self.clone() })
+            }
+        };
+        absolute
+            .map_err(|why| Error::new(Kind::Handshake, format!("redirected to {location}: {why}")))
+    }
+}
+
+fn decoded(login: &str) -> String {
+    percent_encoding::percent_decode_str(login).decode_utf8_lossy().into_owned()
+}
+
+/// Checks a 101 (RFC 6455 section 4.1) and returns the subprotocol it grants.
+fn check<'a>(response: &'a Response, key: &str, offered: &[String]) -> Result<Option<&'a str>> {
+    let bad = |what: String| Err(Error::new(Kind::Handshake, what));
+    let fields = &response.fields;
+    if !fields.has("Upgrade", "websocket") || !fields.has("Connection", "Upgrade") {
+        return bad("a 101 that does not upgrade to websocket".into());
+    }
+    match fields.get("Sec-WebSocket-Accept") {
+        Some(accept) if accept == derive_accept_key(key.as_bytes()) => {}
+        Some(_) => return bad("the Sec-WebSocket-Accept does not match the key".into()),
+        None => return bad("a 101 without Sec-WebSocket-Accept".into()),
+    }
+    if let Some(extension) = fields.list("Sec-WebSocket-Extensions").next() {
+        return bad(format!("the extension {extension} was granted but never offered"));
+    }
+    let mut granted = fields.list("Sec-WebSocket-Protocol");
+    match (granted.next(), granted.next()) {
+        (Some(_), Some(_)) => bad("more than one subprotocol was granted".into()),
+        (Some(one), None) if !offered.iter().any(|it| it == one) => {
+            bad(format!("the subprotocol {one} was granted but never offered"))
+        }
+        (None, _) if !offered.is_empty() && offered[0] != PLAIN => {
+            let error = Error::new(
+                Kind::Handshake,
+                format!("no subprotocol of {} was granted", offered.join(", ")),
+            );
+            Err(error
+                .hint("the server does not know it; leave out --subprotocol to connect without"))
+        }
+        (granted, _) => Ok(granted),
+    }
+}
+
+/// Any answer but 101: says what it was, with the first bytes of its body.
+async fn refused(
+    response: Response,
+    mut stream: ByteStream,
+    mut buf: BytesMut,
+    call: &Call<'_>,
+) -> Result<Attempt> {
+    if (300..400).contains(&response.status)
+        && let Some(location) = response.fields.get("Location")
+    {
+        return Ok(Attempt::Redirect(location.to_owned()));
+    }
+    let length = response.fields.get("Content-Length").and_then(|len| len.parse().ok());
+    let wanted = length.unwrap_or(BODY).min(BODY);
+    let body =
+        async { while buf.len() < wanted && matches!(stream.read_buf(&mut buf).await, Ok(1..)) {} };
+    // A body that does not come is no reason to wait for the connect timeout.
+    let _ = tokio::time::timeout(BODY_TIME, body).await;
+    buf.truncate(wanted);
+    let body = String::from_utf8_lossy(&buf).into_owned();
+    let first = body.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    let mut what = format!("HTTP {}", response.status);
+    for more in [response.reason.as_str(), first] {
+        if !more.is_empty() {
+            what = format!("{what}{}{more}", if what.len() > 8 { ": " } else { " " });
+        }
+    }
+    let error = Error::new(Kind::Status(response.status), what);
+    call.trace.facts().body = body;
+    Err(match response.status {
+        401 => error.hint("log in with --user, --bearer or -H 'Authorization: …'"),
+        403 => error.hint("the server may want another --origin, or a login"),
+        404 => error.hint("is the path of the address right?"),
+        _ => error,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locations() {
+        let ws = Ws::parse("wss", "//a:8443/x/y?z").unwrap();
+        for (location, want) in [
+            ("/b", "wss://a:8443/b"),
+            ("b?c", "wss://a:8443/x/b?c"),
+            ("//b/c", "wss://b/c"),
+            ("http://b", "ws://b"),
+            ("https://b:1/", "wss://b:1/"),
+        ] {
+            assert_eq!(ws.redirected(location).unwrap().to_string(), want);
+        }
+        assert!(ws.redirected("ftp://b").is_err());
+    }
+}

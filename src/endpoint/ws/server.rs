@@ -1,0 +1,170 @@
+//! The server's part of the handshake, and the HTTP around it.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::AsyncWriteExt;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+use super::socket::Socket;
+use super::{BYTES, Ws, carries_bytes};
+use crate::accept::{Peer, in_time};
+use crate::context::Context;
+use crate::duplex::{ByteStream, Duplex};
+use crate::endpoint::Shape;
+use crate::error::{Error, Kind, Result};
+use crate::framing;
+use crate::http::{self, Request, Response};
+use crate::site::{self, Verdict};
+
+/// Answers requests until one becomes a WebSocket.
+pub(super) async fn answer(
+    ws: &Ws,
+    mut stream: ByteStream,
+    peer: &mut Peer,
+    cx: &Arc<Context>,
+) -> Result<Duplex> {
+    if ws.secure {
+        stream = in_time(cx, cx.tls.accept(stream, peer)).await?;
+    }
+    let max = cx.serve.as_ref().map_or(16 << 10, |serve| serve.http.max_header);
+    let lost = |error| Error::from_io(error, Kind::Lost);
+    let mut buf = BytesMut::new();
+    loop {
+        let request = match in_time(cx, http::read_request(&mut stream, &mut buf, max)).await {
+            Ok(Some(request)) => request,
+            Ok(None) => return Err(Error::new(Kind::Lost, "left without asking for a WebSocket")),
+            Err(error) => {
+                let (status, reason) = match error.kind() {
+                    Kind::Timeout => (408, "Request Timeout"),
+                    Kind::Protocol(_) if buf.len() > max => {
+                        (431, "Request Header Fields Too Large")
+                    }
+                    _ => (400, "Bad Request"),
+                };
+                say(&mut stream, refusal(status, reason, error.what())).await;
+                return Err(error);
+            }
+        };
+        match site::decide(&request, &ws.path, peer, cx).await {
+            Verdict::Upgrade => match upgrade(&request) {
+                Ok(key) => {
+                    let target =
+                        peer.target.as_deref().or(cx.serve.as_ref().map(|serve| &*serve.target));
+                    let bytes = target.is_some_and(|target| target.shape() == Shape::Bytes);
+                    let granted = grant(&request, bytes, cx);
+                    let mut response = Response::new(101, "Switching Protocols")
+                        .with("Upgrade", "websocket")
+                        .with("Connection", "Upgrade")
+                        .with("Sec-WebSocket-Accept", derive_accept_key(key.as_bytes()));
+                    if let Some(granted) = &granted {
+                        response = response.with("Sec-WebSocket-Protocol", granted);
+                    }
+                    stream.write_all(response.to_string().as_bytes()).await.map_err(lost)?;
+                    stream.flush().await.map_err(lost)?;
+                    let bytes = granted.as_deref() == Some(BYTES);
+                    peer.subprotocol = granted;
+                    peer.request = Some(Arc::new(request));
+                    let socket = Socket::new(stream, buf.to_vec(), Role::Server, bytes, cx);
+                    return Ok(match bytes {
+                        true => Duplex::Bytes(framing::as_bytes(Box::new(socket))),
+                        false => Duplex::Messages(Box::new(socket)),
+                    });
+                }
+                Err(why) => {
+                    let response =
+                        Response::new(why.status, why.reason).with("Sec-WebSocket-Version", "13");
+                    let response =
+                        response.with("Upgrade", "websocket").with("Connection", "close");
+                    say(
+                        &mut stream,
+                        response.with_body(PLAIN_TEXT, format!("{}\n", why.what).as_bytes()),
+                    )
+                    .await;
+                    return Err(Error::new(Kind::Handshake, why.what));
+                }
+            },
+            Verdict::Answer { response, keep_alive: true } => {
+                stream.write_all(&response).await.map_err(lost)?;
+                stream.flush().await.map_err(lost)?;
+            }
+            Verdict::Answer { response, keep_alive: false } => {
+                say(&mut stream, response).await;
+                let what = format!("{} {} was answered over HTTP", request.method, request.path());
+                return Err(Error::new(Kind::Handshake, what));
+            }
+        }
+    }
+}
+
+const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
+
+fn refusal(status: u16, reason: &str, what: &str) -> Bytes {
+    let response = Response::new(status, reason).with("Connection", "close");
+    response.with_body(PLAIN_TEXT, format!("{what}\n").as_bytes())
+}
+
+/// The last words on a connection. Whether they arrive is not ours to know.
+async fn say(stream: &mut ByteStream, response: Bytes) {
+    let _ = stream.write_all(&response).await;
+    let _ = stream.shutdown().await;
+    framing::discard(stream).await;
+}
+
+struct Why {
+    status: u16,
+    reason: &'static str,
+    what: &'static str,
+}
+
+/// Checks an upgrade request (RFC 6455 section 4.2.1) and returns its key.
+fn upgrade(request: &Request) -> Result<&str, Why> {
+    let bad = |what| Err(Why { status: 400, reason: "Bad Request", what });
+    let fields = &request.fields;
+    if request.method != "GET" {
+        return Err(Why {
+            status: 405,
+            reason: "Method Not Allowed",
+            what: "a WebSocket begins with GET",
+        });
+    }
+    if fields.all("Host").count() != 1 {
+        return bad("a WebSocket request has one Host");
+    }
+    if !fields.has("Connection", "Upgrade") {
+        return bad("a WebSocket request has `Connection: Upgrade`");
+    }
+    if fields.get("Content-Length").is_some_and(|len| len != "0")
+        || fields.get("Transfer-Encoding").is_some()
+    {
+        return bad("a WebSocket request has no body");
+    }
+    if fields.get("Sec-WebSocket-Version") != Some("13") {
+        return Err(Why {
+            status: 426,
+            reason: "Upgrade Required",
+            what: "only version 13 of WebSocket is spoken here",
+        });
+    }
+    let mut keys = fields.all("Sec-WebSocket-Key");
+    match (keys.next(), keys.next()) {
+        (Some(key), None) if is_key(key) => Ok(key),
+        _ => bad("a WebSocket request has one Sec-WebSocket-Key, 16 bytes in base64"),
+    }
+}
+
+fn is_key(key: &str) -> bool {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16)
+}
+
+/// The first of our subprotocols that the peer offers; the one for byte streams only where the
+/// target is one.
+fn grant(request: &Request, bytes: bool, cx: &Context) -> Option<String> {
+    let offers = |name: &str| request.fields.list("Sec-WebSocket-Protocol").any(|it| it == name);
+    if bytes && carries_bytes(cx) && offers(BYTES) {
+        return Some(BYTES.to_owned());
+    }
+    cx.shared.ws.subprotocol.iter().find(|name| offers(name)).cloned()
+}

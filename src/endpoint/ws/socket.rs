@@ -1,0 +1,294 @@
+//! A WebSocket after its handshake: messages, pings, and the way it ends.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_util::{FutureExt, Sink, SinkExt, Stream, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{self, Error as Fault};
+
+use crate::context::Context as Shared;
+use crate::duplex::{Body, ByteStream, Close, Message, MessageIo};
+use crate::error::{Error, Kind, Result};
+
+/// How long a peer has to answer our Close.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// How often a peer of `serve` is pinged when it is quiet: proxies cut at 60 s by default.
+const PING: Duration = Duration::from_secs(30);
+
+/// A WebSocket. Over `bytes`, the subprotocol for byte streams was granted.
+pub(super) struct Socket {
+    ws: WebSocketStream<ByteStream>,
+    bytes: bool,
+    /// Nothing more comes from the peer.
+    deaf: bool,
+    /// Nothing more is said to the peer: our Close, or the end of our bytes, is on its way.
+    mute: bool,
+    closed: bool,
+    /// The peer broke the protocol, so that what it still sends is not looked at.
+    broken: bool,
+    keepalive: Option<Box<Keepalive>>,
+    goodbye: Option<Pin<Box<Sleep>>>,
+}
+
+struct Keepalive {
+    interval: Duration,
+    patience: Duration,
+    heard: Instant,
+    pinged: bool,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Socket {
+    /// Takes over a stream after the handshake; `rest` was read with it.
+    pub(super) fn new(
+        stream: ByteStream,
+        rest: Vec<u8>,
+        role: Role,
+        bytes: bool,
+        cx: &Shared,
+    ) -> Self {
+        let max = cx.shared.join.max_message;
+        // The buffer is allocated for as long as the connection lives: small where there may be
+        // thousands, large where there is one.
+        let buffer = if cx.serve.is_some() { 4 << 10 } else { 64 << 10 };
+        let config = WebSocketConfig::default()
+            .read_buffer_size(buffer)
+            .max_message_size(Some(max))
+            .max_frame_size(Some(max));
+        let ws = WebSocketStream::from_partially_read(stream, rest, role, Some(config));
+        // The library's function is async in name only.
+        let ws = ws.now_or_never().expect("taking over a stream waits for nothing");
+        let interval = cx.shared.ws.ping.or(cx.serve.is_some().then_some(PING));
+        let interval = interval.filter(|interval| !interval.is_zero() && *interval < Duration::MAX);
+        let keepalive = interval.map(|it| Box::new(Keepalive::new(it, cx.shared.ws.ping_timeout)));
+        let (deaf, mute, closed, broken) = (false, false, false, false);
+        Self { ws, bytes, deaf, mute, closed, broken, keepalive, goodbye: None }
+    }
+
+    fn send_close(&mut self, close: &Close) {
+        if std::mem::replace(&mut self.closed, true) {
+            return;
+        }
+        self.mute = true;
+        let frame = (close.code != Close::NO_CODE).then(|| CloseFrame {
+            code: CloseCode::from(close.code),
+            reason: close.reason.clone(),
+        });
+        // It fails only where there is no connection any more to say goodbye on.
+        let _ = self.ws.start_send_unpin(tungstenite::Message::Close(frame));
+    }
+
+    /// What the library says went wrong, and the Close that tells the peer.
+    fn fault(&mut self, fault: Fault) -> Error {
+        let error = explain(fault);
+        if let Kind::Protocol(code) = error.kind() {
+            self.broken = true;
+            self.send_close(&Close::new(code, error.what()));
+        }
+        error
+    }
+}
+
+fn explain(fault: Fault) -> Error {
+    use tungstenite::error::{CapacityError, ProtocolError};
+    match fault {
+        Fault::Protocol(ProtocolError::ResetWithoutClosingHandshake)
+        | Fault::ConnectionClosed
+        | Fault::AlreadyClosed => Error::new(Kind::Lost, "connection lost without a Close"),
+        Fault::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<Error>()) => {
+            Error::io(error)
+        }
+        Fault::Io(error) => {
+            let what = format!("connection lost without a Close: {}", crate::error::plain(&error));
+            Error::new(Kind::Lost, what)
+        }
+        Fault::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
+            let what = format!("a message of {size} bytes, over the limit of {max_size}");
+            Error::new(Kind::Protocol(1009), what).hint("raise --max-message")
+        }
+        Fault::Utf8(_) => Error::new(Kind::Protocol(1007), "a text that is not UTF-8"),
+        other => Error::new(Kind::Protocol(1002), other.to_string().to_lowercase()),
+    }
+}
+
+impl Stream for Socket {
+    type Item = Result<Message>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if this.deaf {
+            return Poll::Ready(None);
+        }
+        let Poll::Ready(received) = this.ws.poll_next_unpin(cx) else {
+            if let Some(keepalive) = &mut this.keepalive
+                && !this.closed
+            {
+                ready!(keepalive.poll(cx, &mut this.ws));
+                this.deaf = true;
+                let what =
+                    format!("connection lost: no answer to a Ping within {:?}", keepalive.patience);
+                return Poll::Ready(Some(Err(Error::new(Kind::Lost, what))));
+            }
+            return Poll::Pending;
+        };
+        if let Some(keepalive) = &mut this.keepalive {
+            keepalive.heard();
+        }
+        let body = match received {
+            Some(Ok(tungstenite::Message::Text(text))) => Body::Text(text),
+            Some(Ok(tungstenite::Message::Binary(data))) => {
+                if this.bytes && data.is_empty() {
+                    this.deaf = true;
+                    return Poll::Ready(None);
+                }
+                Body::Binary(data)
+            }
+            Some(Ok(tungstenite::Message::Ping(data))) => Body::Ping(data),
+            Some(Ok(tungstenite::Message::Pong(data))) => Body::Pong(data),
+            Some(Ok(tungstenite::Message::Close(frame))) => {
+                // The library answers it; nothing of ours may follow.
+                (this.deaf, this.mute, this.closed) = (true, true, true);
+                Body::Close(frame.map_or_else(
+                    || Close::new(Close::NO_CODE, ""),
+                    |frame| Close { code: frame.code.into(), reason: frame.reason },
+                ))
+            }
+            Some(Ok(tungstenite::Message::Frame(_))) => return Poll::Pending,
+            Some(Err(fault)) => {
+                this.deaf = true;
+                return Poll::Ready(Some(Err(this.fault(fault))));
+            }
+            None => {
+                this.deaf = true;
+                return Poll::Ready(None);
+            }
+        };
+        Poll::Ready(Some(Ok(body.into())))
+    }
+}
+
+impl Sink<Message> for Socket {
+    type Error = Error;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.ws.poll_ready_unpin(cx).map_err(explain)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<()> {
+        let frame = match message.body {
+            // What comes after our goodbye is not for this peer any more.
+            _ if self.mute => return Ok(()),
+            Body::Text(text) => tungstenite::Message::Text(text),
+            Body::Binary(data) if self.bytes && data.is_empty() => return Ok(()),
+            Body::Binary(data) => tungstenite::Message::Binary(data),
+            Body::Ping(data) => tungstenite::Message::Ping(data),
+            Body::Pong(data) => tungstenite::Message::Pong(data),
+            Body::Close(close) => {
+                self.send_close(&close);
+                return Ok(());
+            }
+        };
+        self.ws.start_send_unpin(frame).map_err(explain)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.ws.poll_flush_unpin(cx).map_err(explain)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        if !self.mute {
+            if self.bytes {
+                ready!(self.ws.poll_ready_unpin(cx)).map_err(explain)?;
+                let end = tungstenite::Message::Binary(bytes::Bytes::new());
+                self.ws.start_send_unpin(end).map_err(explain)?;
+                self.mute = true;
+            } else {
+                self.send_close(&Close::new(1000, ""));
+            }
+        }
+        self.ws.poll_flush_unpin(cx).map_err(explain)
+    }
+}
+
+impl MessageIo for Socket {
+    fn half_closes(&self) -> bool {
+        self.bytes
+    }
+
+    fn answers_pings(&self) -> bool {
+        true
+    }
+
+    fn abort(&mut self, why: &Error) {
+        self.send_close(&Close::from(why));
+    }
+
+    /// Our Close, the peer's answer, then the end of the stream below. A peer that does not
+    /// answer in time is left.
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let goodbye = self.goodbye.get_or_insert_with(|| Box::pin(sleep(GOODBYE)));
+        if goodbye.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        self.send_close(&Close::new(1000, ""));
+        if ready!(self.ws.poll_flush_unpin(cx)).is_err() {
+            return Poll::Ready(Ok(()));
+        }
+        if !self.broken {
+            while ready!(self.ws.poll_next_unpin(cx)).is_some_and(|received| received.is_ok()) {}
+            let _ = ready!(Pin::new(self.ws.get_mut()).poll_shutdown(cx));
+            return Poll::Ready(Ok(()));
+        }
+        // What is unread when a socket is closed makes the kernel send a reset, which can overtake
+        // our Close and destroy it.
+        let stream = self.ws.get_mut();
+        let _ = ready!(Pin::new(&mut *stream).poll_shutdown(cx));
+        let mut scratch = [0; 4096];
+        loop {
+            let mut buf = ReadBuf::new(&mut scratch);
+            match ready!(Pin::new(&mut *stream).poll_read(cx, &mut buf)) {
+                Ok(()) if !buf.filled().is_empty() => {}
+                _ => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}
+
+impl Keepalive {
+    fn new(interval: Duration, patience: Duration) -> Self {
+        let heard = Instant::now();
+        Self { interval, patience, heard, pinged: false, timer: Box::pin(sleep(interval)) }
+    }
+
+    fn heard(&mut self) {
+        self.heard = Instant::now();
+        self.pinged = false;
+    }
+
+    /// Ready when the peer is lost.
+    fn poll(&mut self, cx: &mut Context<'_>, ws: &mut WebSocketStream<ByteStream>) -> Poll<()> {
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let quiet = self.heard.elapsed();
+            if self.pinged && quiet >= self.interval {
+                return Poll::Ready(());
+            }
+            let wait = if quiet < self.interval {
+                self.interval - quiet
+            } else {
+                self.pinged = true;
+                let _ = ws.start_send_unpin(tungstenite::Message::Ping(bytes::Bytes::new()));
+                let _ = ws.poll_flush_unpin(cx);
+                self.patience
+            };
+            self.timer.as_mut().reset(Instant::now() + wait);
+        }
+        Poll::Pending
+    }
+}

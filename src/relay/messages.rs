@@ -1,0 +1,408 @@
+//! Messages to messages.
+
+use std::future::{pending, poll_fn};
+use std::ops::ControlFlow::{self, Break, Continue};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::{Count, Counts, Ended, Options};
+use crate::duplex::{Body, Close, Message, MessageStream};
+use crate::endpoint::Side;
+use crate::error::{Error, Kind, Result};
+
+/// After our Close, how long the peer's answer (and what it said before) is waited for.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// How many messages one direction moves before the other has its turn.
+const TURN: u32 = 64;
+
+pub(super) async fn relay(
+    near: &mut MessageStream,
+    far: &mut MessageStream,
+    options: &Options,
+) -> Result<Ended> {
+    let idle = options.idle.filter(|idle| *idle < Duration::MAX);
+    let mut join = Join {
+        near: End::new(near),
+        far: End::new(far),
+        up: Lane::default(),
+        down: Lane::default(),
+        limit: options.count,
+        waiting: Waiting::Open,
+        patience: idle,
+        since: Instant::now(),
+    };
+    let outcome = join.run(options).await;
+    let near = async {
+        match options.keep_near {
+            true => drop(join.near.stream.flush().await),
+            false => join.near.goodbye(options.flush_time).await,
+        }
+    };
+    tokio::join!(near, join.far.goodbye(options.flush_time));
+    outcome
+}
+
+/// The state of a join.
+struct Join<'a> {
+    near: End<'a>,
+    far: End<'a>,
+    /// Near to far.
+    up: Lane,
+    /// Far to near.
+    down: Lane,
+    /// How many messages from the far end are wanted.
+    limit: Option<u64>,
+    waiting: Waiting,
+    /// How long may pass without a message, and since when none has.
+    patience: Option<Duration>,
+    since: Instant,
+}
+
+/// One end of a join, and how it is left.
+struct End<'a> {
+    stream: &'a mut MessageStream,
+    bye: Bye,
+}
+
+impl<'a> End<'a> {
+    fn new(stream: &'a mut MessageStream) -> Self {
+        Self { stream, bye: Bye::Finish }
+    }
+}
+
+/// How an end is left.
+enum Bye {
+    /// Its own way: what had to be said was said.
+    Finish,
+    /// Its direction ends first.
+    Close,
+    /// It has to see that the other end failed.
+    Abort(Error),
+}
+
+/// One direction.
+#[derive(Default)]
+struct Lane {
+    moved: Count,
+    /// Something was written since the last flush.
+    dirty: bool,
+    /// The source has ended, and the sink is being told.
+    ending: bool,
+    /// Nothing more is moved.
+    done: bool,
+}
+
+/// What the join waits for.
+enum Waiting {
+    /// Both directions.
+    Open,
+    /// The near end has ended; the far end may still answer (`--linger`).
+    Lingering,
+    /// A Close was sent, and its answer is to come.
+    Closing,
+    /// An end could not be written to, and may have said why.
+    Broken(Error),
+}
+
+enum Event {
+    /// A side's direction has ended and that was passed on.
+    Ended(Side),
+    /// A side's direction has ended, and the other side cannot be told that alone.
+    Stuck(Side),
+    /// A side said Close.
+    Closed(Side, Close),
+    /// Reading from a side failed.
+    ReadFailed(Side, Error),
+    /// Writing to a side failed.
+    WriteFailed(Side, Error),
+    /// As many messages as were wanted have come.
+    Counted,
+    /// No message for as long as was allowed.
+    Quiet,
+    /// The run is to end.
+    Stopped,
+}
+
+impl Join<'_> {
+    async fn run(&mut self, options: &Options) -> Result<Ended> {
+        loop {
+            let deadline = self.deadline();
+            let quiet = async {
+                match deadline {
+                    Some(deadline) => sleep_until(deadline).await,
+                    None => pending().await,
+                }
+            };
+            let event = tokio::select! {
+                event = poll_fn(|cx| self.poll(cx)) => event,
+                () = options.stop.cancelled() => Event::Stopped,
+                () = quiet => Event::Quiet,
+            };
+            // A message that came meanwhile has moved the deadline.
+            if matches!(event, Event::Quiet) && self.deadline() != deadline {
+                continue;
+            }
+            if let Break(outcome) = self.handle(event, options) {
+                return outcome;
+            }
+        }
+    }
+
+    /// Acts on an event; breaks with the outcome if that was the last one.
+    fn handle(&mut self, event: Event, options: &Options) -> ControlFlow<Result<Ended>> {
+        match event {
+            Event::Ended(_) | Event::Stuck(_) | Event::Quiet | Event::ReadFailed(..)
+                if let Waiting::Broken(error) = &self.waiting =>
+            {
+                let error = error.clone();
+                Break(Err(self.abort(error)))
+            }
+            // The answer to our own Close, or none in time.
+            Event::Closed(..) | Event::Quiet if matches!(self.waiting, Waiting::Closing) => {
+                Break(Ok(self.ended()))
+            }
+            Event::Quiet if matches!(self.waiting, Waiting::Lingering) => {
+                self.close(Side::Far);
+                Continue(())
+            }
+            Event::Quiet => {
+                let patience = self.patience.unwrap_or_default();
+                let what = format!("nothing was said for {patience:?} (--idle-timeout)");
+                Break(Err(self.abort(Error::new(Kind::Timeout, what))))
+            }
+            Event::Ended(side) if self.is_over(side.other()) => Break(Ok(self.ended())),
+            Event::Ended(_) => Continue(()),
+            Event::Stuck(side) if self.is_over(side.other()) => {
+                self.close(side.other());
+                Break(Ok(self.ended()))
+            }
+            Event::Stuck(Side::Near) => {
+                // An answer may still come. If a number of answers is wanted, that decides.
+                let linger = self.limit.is_none() && options.linger < Duration::MAX;
+                self.wait(Waiting::Lingering, linger.then_some(options.linger));
+                Continue(())
+            }
+            Event::Stuck(Side::Far) => {
+                // The end that was asked has finished: there is no answer to wait for.
+                self.close(Side::Near);
+                Continue(())
+            }
+            Event::Closed(side, close) => {
+                let other = self.end(side.other());
+                let _ = other.stream.start_send_unpin(Body::Close(close.clone()).into());
+                if other.stream.half_closes() {
+                    let why = || Error::new(Kind::Closed(close.code), close.reason.as_str());
+                    other.bye = if close.is_clean() { Bye::Close } else { Bye::Abort(why()) };
+                }
+                Break(Ok(Ended { close: Some(close), by: Some(side), ..self.ended() }))
+            }
+            Event::ReadFailed(side, error) => {
+                self.end(side.other()).bye = Bye::Abort(error.clone());
+                Break(Err(error))
+            }
+            Event::WriteFailed(side, error) if error.kind() == Kind::ClosedOutput => {
+                self.close(side.other());
+                Break(Err(error))
+            }
+            Event::WriteFailed(side, error) if self.lane(side).done => {
+                self.end(side.other()).bye = Bye::Abort(error.clone());
+                Break(Err(error))
+            }
+            Event::WriteFailed(_, error) => {
+                // It may have said a Close before it went, which tells more than a broken pipe.
+                self.wait(Waiting::Broken(error), Some(ANSWER));
+                Continue(())
+            }
+            Event::Counted => {
+                self.close(Side::Far);
+                Break(Ok(self.ended()))
+            }
+            Event::Stopped => Break(Err(self.abort(Error::new(Kind::Terminated, "going away")))),
+        }
+    }
+
+    /// Moves what can be moved, until something happens that is not a message.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        let before = self.moved();
+        let (near, far) = (&mut *self.near.stream, &mut *self.far.stream);
+        let mut event = self.down.poll(cx, far, near, Side::Far, self.limit);
+        if event.is_pending() {
+            event = self.up.poll(cx, near, far, Side::Near, None);
+        }
+        if self.patience.is_some() && self.moved() != before {
+            self.since = Instant::now();
+        }
+        event
+    }
+
+    fn wait(&mut self, waiting: Waiting, patience: Option<Duration>) {
+        (self.waiting, self.patience, self.since) = (waiting, patience, Instant::now());
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.patience.map(|patience| self.since + patience)
+    }
+
+    /// Sends a Close 1000 and waits for its answer, before which other messages may still come.
+    fn close(&mut self, side: Side) {
+        let _ = self.end(side).stream.start_send_unpin(Message::close(1000, ""));
+        self.lane(side.other()).dirty = true;
+        self.wait(Waiting::Closing, Some(ANSWER));
+    }
+
+    /// Leaves both ends with an error.
+    fn abort(&mut self, why: Error) -> Error {
+        self.near.bye = Bye::Abort(why.clone());
+        self.far.bye = Bye::Abort(why.clone());
+        why
+    }
+
+    fn ended(&self) -> Ended {
+        let counts = Counts { received: self.up.moved, sent: self.down.moved };
+        Ended { counts, close: None, by: None }
+    }
+
+    fn moved(&self) -> u64 {
+        self.up.moved.messages + self.down.moved.messages
+    }
+
+    /// Whether nothing is to be expected from a side.
+    fn is_over(&mut self, side: Side) -> bool {
+        self.lane(side).done || self.end(side).stream.endless()
+    }
+
+    /// The direction that a side is the source of.
+    fn lane(&mut self, side: Side) -> &mut Lane {
+        match side {
+            Side::Near => &mut self.up,
+            Side::Far => &mut self.down,
+        }
+    }
+}
+
+impl<'a> Join<'a> {
+    fn end(&mut self, side: Side) -> &mut End<'a> {
+        match side {
+            Side::Near => &mut self.near,
+            Side::Far => &mut self.far,
+        }
+    }
+}
+
+impl End<'_> {
+    /// Writes out what is queued and says goodbye. A peer that does not read for `flush_time` is
+    /// left.
+    async fn goodbye(&mut self, flush_time: Duration) {
+        let _ = match &self.bye {
+            Bye::Close => timeout(flush_time, self.stream.close()).await,
+            _ => timeout(flush_time, self.stream.flush()).await,
+        };
+        if let Bye::Abort(why) = &self.bye {
+            self.stream.abort(why);
+        }
+        let _ = poll_fn(|cx| self.stream.poll_finish(cx)).await;
+    }
+}
+
+impl Lane {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut MessageStream,
+        to: &mut MessageStream,
+        side: Side,
+        limit: Option<u64>,
+    ) -> Poll<Event> {
+        match ready!(self.drive(cx, from, to, limit)) {
+            Ok(Stop::Ended) => Poll::Ready(Event::Ended(side)),
+            Ok(Stop::Stuck) => Poll::Ready(Event::Stuck(side)),
+            Ok(Stop::Closed(close)) => Poll::Ready(Event::Closed(side, close)),
+            Ok(Stop::Failed(error)) => Poll::Ready(Event::ReadFailed(side, error)),
+            Ok(Stop::Counted) => Poll::Ready(Event::Counted),
+            Err(error) => {
+                (self.done, self.dirty) = (true, false);
+                Poll::Ready(Event::WriteFailed(side.other(), error))
+            }
+        }
+    }
+
+    /// Moves messages until the source stops, or writing fails.
+    fn drive(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut MessageStream,
+        to: &mut MessageStream,
+        limit: Option<u64>,
+    ) -> Poll<Result<Stop>> {
+        for _ in 0..TURN {
+            if self.ending {
+                let half_closes = to.half_closes();
+                match half_closes {
+                    true => ready!(to.poll_close_unpin(cx))?,
+                    false => ready!(to.poll_flush_unpin(cx))?,
+                }
+                (self.ending, self.dirty, self.done) = (false, false, true);
+                return Poll::Ready(Ok(if half_closes { Stop::Ended } else { Stop::Stuck }));
+            }
+            if self.done {
+                return self.poll_flush(cx, to);
+            }
+            if to.poll_ready_unpin(cx)?.is_pending() {
+                return Poll::Pending;
+            }
+            let message = match from.poll_next_unpin(cx) {
+                Poll::Pending => return self.poll_flush(cx, to),
+                Poll::Ready(Some(Ok(message))) => message,
+                Poll::Ready(Some(Err(error))) => {
+                    self.done = true;
+                    return Poll::Ready(Ok(Stop::Failed(error)));
+                }
+                Poll::Ready(None) => {
+                    self.ending = true;
+                    continue;
+                }
+            };
+            if let Body::Close(close) = message.body {
+                self.done = true;
+                return Poll::Ready(Ok(Stop::Closed(close)));
+            }
+            if message.is_data() {
+                self.moved.messages += 1;
+                self.moved.bytes += message.payload().len() as u64;
+            } else if from.answers_pings() && to.answers_pings() {
+                // A Ping is the business of one connection, and has been answered there.
+                continue;
+            }
+            to.start_send_unpin(message)?;
+            self.dirty = true;
+            if limit.is_some_and(|limit| self.moved.messages >= limit) {
+                self.done = true;
+                return Poll::Ready(Ok(Stop::Counted));
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Writes out what was written since the last time, once the source has nothing more to say.
+    fn poll_flush(&mut self, cx: &mut Context<'_>, to: &mut MessageStream) -> Poll<Result<Stop>> {
+        if self.dirty {
+            ready!(to.poll_flush_unpin(cx))?;
+            self.dirty = false;
+        }
+        Poll::Pending
+    }
+}
+
+/// Why a direction does not go on.
+enum Stop {
+    Ended,
+    Stuck,
+    Closed(Close),
+    Failed(Error),
+    Counted,
+}
