@@ -19,6 +19,7 @@ use crate::framing::Framing;
 use crate::http::Request;
 use crate::relay::{self, Ended, Pair};
 use crate::report;
+use crate::signal;
 use crate::trace::Trace;
 
 /// A place where peers arrive.
@@ -90,8 +91,11 @@ impl Listener {
 
 /// Joins every peer of the listeners to its target, until stopped; then waits for those that are
 /// still connected, at most for the drain time.
-pub async fn accept(listeners: Vec<Listener>, cx: Arc<Context>) {
-    let Some(serve) = &cx.serve else { return };
+///
+/// # Errors
+/// The console of `serve` failed.
+pub async fn accept(listeners: Vec<Listener>, cx: Arc<Context>) -> Result<()> {
+    let Some(serve) = &cx.serve else { return Ok(()) };
     let peers = Arc::new(Semaphore::new(serve.server.max_peers));
     let handshakes = Arc::new(Semaphore::new(serve.server.max_handshakes));
     let mut incoming = stream::select_all(listeners.into_iter().map(|it| it.incoming));
@@ -129,9 +133,24 @@ pub async fn accept(listeners: Vec<Listener>, cx: Arc<Context>) {
     tracker.close();
     let drain = serve.server.drain;
     if tokio::time::timeout(drain, tracker.wait()).await.is_err() {
-        report::warn(format_args!("{} peers were still connected after {drain:?}", tracker.len()));
+        report::warn(format_args!("{} peers had not left after {drain:?}", tracker.len()));
+        cx.kill.cancel();
+        let _ = tokio::time::timeout(LAST_WORDS, tracker.wait()).await;
     }
+    Ok(())
 }
+
+/// Joins the one peer that is there already, to its end.
+///
+/// # Errors
+/// Whatever ends the join other than well.
+pub async fn serve_one(incoming: Incoming, cx: &Arc<Context>) -> Result<()> {
+    let (near, mut peer) = incoming.ready.await?;
+    signal::until_interrupted(cx, join_target(near, &mut peer, cx)).await.map(drop)
+}
+
+/// How long peers that were cut off may take over it.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// One peer, from its handshake to its goodbye.
 async fn serve_peer(

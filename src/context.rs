@@ -8,7 +8,9 @@ use crate::cli::{
     ConnectArgs, EchoArgs, HttpArgs, HubArgs, ServeArgs, ServerArgs, ServerTlsArgs, SharedArgs,
 };
 use crate::endpoint::Endpoint;
+use crate::error::Result;
 use crate::hub::Hubs;
+use crate::inherited::Inherited;
 use crate::metrics::Metrics;
 use crate::tls::Tls;
 
@@ -24,11 +26,14 @@ pub struct Context {
     pub tls: Tls,
     /// The rooms of `hub:` and of the console.
     pub hubs: Hubs,
+    /// Sockets that were opened for us.
+    pub inherited: Inherited,
     /// Figures for `/metrics`.
     pub metrics: Metrics,
     /// Cancelled when the run is to end.
     pub stop: CancellationToken,
-    /// Cancelled when the time to drain is over.
+    /// Cancelled when the time to drain is over; in `connect`, which does not drain, the same as
+    /// `stop`.
     pub kill: CancellationToken,
 }
 
@@ -51,17 +56,22 @@ impl Context {
     }
 
     /// For `serve`.
-    pub fn for_serve(args: &ServeArgs, target: Endpoint) -> Self {
+    ///
+    /// # Errors
+    /// A file that a flag names cannot be used.
+    pub fn for_serve(args: &ServeArgs, target: Endpoint) -> Result<Self> {
         let serve = Serve {
             target: Arc::new(target),
             server: args.server.clone(),
             http: args.http.clone(),
             hub: args.hub.clone(),
         };
-        Self::new(args.shared.clone(), args.tls.clone(), args.echo.clone(), Some(serve))
+        let cx = Self::new(args.shared.clone(), args.tls.clone(), args.echo.clone(), Some(serve));
+        Ok(Self { kill: CancellationToken::new(), ..cx })
     }
 
     fn new(shared: SharedArgs, tls: ServerTlsArgs, echo: EchoArgs, serve: Option<Serve>) -> Self {
+        let stop = CancellationToken::new();
         Self {
             tls: Tls::new(shared.tls.clone(), tls),
             shared,
@@ -69,8 +79,9 @@ impl Context {
             serve,
             echo,
             metrics: Metrics::default(),
-            stop: CancellationToken::new(),
-            kill: CancellationToken::new(),
+            inherited: Inherited::from_env(),
+            kill: stop.clone(),
+            stop,
         }
     }
 }

@@ -219,6 +219,15 @@ impl Endpoint {
         matches!(self.last(), Hop::Echo(_))
     }
 
+    /// Whether a peer of this listener has to speak TLS.
+    pub fn is_tls(&self) -> bool {
+        self.hops.iter().any(|hop| match hop {
+            Hop::Tls(_) => true,
+            Hop::Ws(ws) => ws.is_secure(),
+            _ => false,
+        })
+    }
+
     /// What the far side of the connection deals in.
     pub fn shape(&self) -> Shape {
         self.last().shape()
@@ -278,37 +287,29 @@ impl Endpoint {
         let socket = first.socket();
         let listener = socket.as_ref().unwrap_or(first).listen(cx).await;
         let mut listener = listener.map_err(|error| error.at(first))?;
-        let layers = if socket.is_some() { &self.hops[..] } else { &self.hops[1..] };
+        let layers = self.layers();
         if layers.is_empty() {
             return Ok(listener);
         }
         listener.address = self.announced(&listener.address, socket.is_some());
         let layers: Arc<[Hop]> = layers.into();
         let cx = cx.clone();
-        Ok(listener.map(move |incoming| {
-            let (layers, cx) = (layers.clone(), cx.clone());
-            let Incoming { address, ready } = incoming;
-            Incoming {
-                address,
-                ready: Box::pin(async move {
-                    let (mut duplex, mut peer) = ready.await?;
-                    for hop in layers.iter() {
-                        let stream = match duplex {
-                            Duplex::Bytes(stream) => stream,
-                            Duplex::Messages(messages) => framing::as_bytes(messages),
-                        };
-                        let answer = hop.answer(stream, &mut peer, &cx);
-                        let answer = match hop {
-                            // Each request has its own time, so that a download may take longer.
-                            Hop::Ws(_) => answer.await,
-                            _ => in_time(&cx, answer).await,
-                        };
-                        duplex = answer.map_err(|error| error.at(hop))?;
-                    }
-                    Ok((duplex, peer))
-                }),
-            }
-        }))
+        Ok(listener.map(move |incoming| incoming.answered(layers.clone(), cx.clone())))
+    }
+
+    /// The one peer that is at stdin and stdout already, as inetd and sshd hand it over.
+    pub(crate) async fn over_stdio(&self, cx: &Arc<Context>) -> Result<Incoming> {
+        let (stream, peer) = stdio::handed_over().map_err(|error| error.at("stdin"))?;
+        let incoming = Incoming::ready(Duplex::Bytes(stream), peer);
+        Ok(incoming.answered(self.layers().into(), cx.clone()))
+    }
+
+    /// The hops that have a handshake over the stream of an accepted connection.
+    fn layers(&self) -> &[Hop] {
+        match self.hops[0].socket() {
+            Some(_) => &self.hops,
+            None => &self.hops[1..],
+        }
     }
 
     /// The address as written, with the port that the system chose.
@@ -377,6 +378,31 @@ impl fmt::Display for Endpoint {
             hop.fmt(f)?;
         }
         Ok(())
+    }
+}
+
+impl Incoming {
+    /// The same peer after the handshakes of `layers`.
+    fn answered(self, layers: Arc<[Hop]>, cx: Arc<Context>) -> Self {
+        let Self { address, ready } = self;
+        let ready = async move {
+            let (mut duplex, mut peer) = ready.await?;
+            for hop in layers.iter() {
+                let stream = match duplex {
+                    Duplex::Bytes(stream) => stream,
+                    Duplex::Messages(messages) => framing::as_bytes(messages),
+                };
+                let answer = hop.answer(stream, &mut peer, &cx);
+                let answer = match hop {
+                    // Each request has its own time, so that a download may take longer.
+                    Hop::Ws(_) => answer.await,
+                    _ => in_time(&cx, answer).await,
+                };
+                duplex = answer.map_err(|error| error.at(hop))?;
+            }
+            Ok((duplex, peer))
+        };
+        Self { address, ready: Box::pin(ready) }
     }
 }
 

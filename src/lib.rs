@@ -26,6 +26,7 @@ pub mod tls;
 pub mod backoff;
 pub mod context;
 pub mod error;
+pub mod inherited;
 pub mod metrics;
 pub mod report;
 pub mod signal;

@@ -31,4 +31,9 @@ impl Tls {
     pub(crate) async fn accept(&self, _stream: ByteStream, _peer: &mut Peer) -> Result<ByteStream> {
         Err(Error::new(Kind::Tls, "not built yet"))
     }
+
+    /// Checks the flags of a TLS listener.
+    pub(crate) fn check_server(&self) -> Result<()> {
+        Ok(())
+    }
 }

@@ -1,32 +1,90 @@
 //! `serve`: listeners, and where they lead.
 
+use std::process::Stdio;
 use std::sync::Arc;
 
-use crate::accept::accept;
+use tokio::process::Command;
+
+use crate::accept::{Listener, accept, serve_one};
 use crate::cli::ServeArgs;
 use crate::context::Context;
 use crate::endpoint::Endpoint;
-use crate::error::Result;
-use crate::report;
+use crate::error::{Error, Kind, Result};
+use crate::{report, signal};
 
 /// Joins every peer to the target.
 ///
 /// # Errors
-/// An address that cannot listen, or a listener that cannot be bound.
+/// An address that cannot listen, a listener that cannot be bound, or SIGINT.
 pub async fn run(mut args: ServeArgs) -> Result<()> {
-    let target = if args.addresses.len() > 1 { args.addresses.pop() } else { None };
-    let target = target.unwrap_or_else(Endpoint::console);
+    let target = target(&mut args)?;
     for address in &args.addresses {
         address.check_listen()?;
     }
-    let cx = Arc::new(Context::for_serve(&args, target));
+    let cx = Arc::new(Context::for_serve(&args, target)?);
+    if args.addresses.iter().any(Endpoint::is_tls) {
+        cx.tls.check_server()?;
+    }
+    if args.server.inetd {
+        return serve_one(args.addresses[0].over_stdio(&cx).await?, &cx).await;
+    }
     let mut listeners = Vec::new();
     for address in &args.addresses {
         listeners.push(address.listen(&cx).await?);
     }
-    for listener in &listeners {
+    announce(&args, &listeners);
+    let accepting = accept(listeners, cx.clone());
+    let which = until_stopped(&cx, accepting).await?;
+    match which {
+        Some(Kind::Interrupted) => Err(Error::new(Kind::Interrupted, "interrupted")),
+        _ => Ok(()),
+    }
+}
+
+/// The last address is the target. Where there is one address alone it is this console; or, for a
+/// proxy, wherever its peers ask to go.
+fn target(args: &mut ServeArgs) -> Result<Endpoint> {
+    if args.addresses.len() > 1 {
+        return args.addresses.pop().ok_or_else(|| Error::new(Kind::Usage, "no address"));
+    }
+    match args.addresses[0].is_proxy() {
+        true => "tcp:".parse(),
+        false => Ok(Endpoint::console()),
+    }
+}
+
+fn announce(args: &ServeArgs, listeners: &[Listener]) {
+    for listener in listeners {
         report::listening(args.server.announce, &listener.address);
     }
-    accept(listeners, cx).await;
-    Ok(())
+    let Some(command) = &args.server.on_listen else { return };
+    let addresses: Vec<_> = listeners.iter().map(|it| it.address.as_str()).collect();
+    let child = Command::new("/bin/sh")
+        .args(["-c", command])
+        .env("TOWLINE_LISTEN", addresses.join(" "))
+        .stdin(Stdio::null())
+        // stdout carries payload only.
+        .stdout(std::io::stderr())
+        .spawn();
+    match child {
+        Ok(mut child) => drop(tokio::spawn(async move { child.wait().await })),
+        Err(error) => report::warn(format_args!("--on-listen: {}", crate::error::plain(&error))),
+    }
+}
+
+/// Runs until a signal has stopped it and the peers have left; the signal, if that was why.
+async fn until_stopped(
+    cx: &Arc<Context>,
+    accepting: impl Future<Output = Result<()>>,
+) -> Result<Option<Kind>> {
+    tokio::pin!(accepting);
+    let which = tokio::select! {
+        outcome = &mut accepting => return outcome.map(|()| None),
+        which = signal::next() => which?,
+    };
+    cx.stop.cancel();
+    tokio::select! {
+        outcome = accepting => outcome.map(|()| Some(which)),
+        again = signal::next() => Err(Error::new(again?, "interrupted twice")),
+    }
 }

@@ -2,12 +2,16 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, Stdin, Stdout};
 
+use tokio::net::{TcpStream, UnixStream};
+
 use super::{Call, Footing, Ground, Scheme, Shape};
+use crate::accept::Peer;
 use crate::duplex::{ByteStream, Duplex, Io};
 use crate::error::{Error, Kind, Result};
 use crate::framing::Framing;
@@ -40,6 +44,31 @@ impl Scheme for Stdio {
 impl fmt::Display for Stdio {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("-")
+    }
+}
+
+/// The connection that is our stdin and stdout: a socket, or a pair of pipes.
+pub(crate) fn handed_over() -> Result<(ByteStream, Peer)> {
+    let Ok(address) = rustix::net::getpeername(rustix::stdio::stdin()) else {
+        let peer = Peer { address: "stdin".into(), framing: Framing::Lines, ..Peer::default() };
+        return Ok((ByteStream::other(Console::new()), peer));
+    };
+    let socket =
+        rustix::io::dup(rustix::stdio::stdin()).map_err(|error| Error::io(error.into()))?;
+    let peer = |address: String| Peer { address, ..Peer::default() };
+    match address.map(SocketAddr::try_from) {
+        Some(Ok(address)) => {
+            let socket = std::net::TcpStream::from(socket);
+            socket.set_nonblocking(true).map_err(Error::io)?;
+            let socket = TcpStream::from_std(socket).map_err(Error::io)?;
+            Ok((ByteStream::Tcp(socket), peer(address.to_string())))
+        }
+        _ => {
+            let socket = std::os::unix::net::UnixStream::from(socket);
+            socket.set_nonblocking(true).map_err(Error::io)?;
+            let socket = UnixStream::from_std(socket).map_err(Error::io)?;
+            Ok((ByteStream::Unix(socket), peer("unix:".into())))
+        }
     }
 }
 

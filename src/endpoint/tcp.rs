@@ -56,13 +56,16 @@ impl Scheme for Tcp {
         ground.open(&to, call).await.map(Duplex::Bytes)
     }
 
-    async fn listen(&self, _: &Arc<Context>) -> Result<Listener> {
+    async fn listen(&self, cx: &Arc<Context>) -> Result<Listener> {
         let at = self.to.as_ref().ok_or_else(|| Error::new(Kind::Usage, "no port to listen on"))?;
         let refused = |error: io::Error| {
             let error = Error::new(Kind::Refused, format!("cannot listen: {}", plain(&error)));
             error.hint("port 0 is any free port")
         };
-        let sockets = bind(at).await.map_err(refused)?;
+        let sockets = match cx.inherited.tcp().map_err(refused)? {
+            Some(socket) => vec![adopt(socket).map_err(refused)?],
+            None => bind(at).await.map_err(refused)?,
+        };
         let address = sockets[0].local_addr().map_err(Error::io)?;
         let incoming = sockets.into_iter().map(|socket| {
             stream::unfold(socket, |socket| async {
@@ -78,11 +81,30 @@ impl Scheme for Tcp {
     }
 }
 
+fn adopt(socket: std::net::TcpListener) -> io::Result<TcpListener> {
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket)
+}
+
 fn arrived(stream: TcpStream, from: SocketAddr) -> Incoming {
-    let _ = stream.set_nodelay(true);
+    let _ = tune(&stream);
     let local = stream.local_addr().map(|address| address.to_string()).unwrap_or_default();
     let peer = Peer { address: from.to_string(), local, ..Peer::default() };
     Incoming::ready(Duplex::Bytes(ByteStream::Tcp(stream)), peer)
+}
+
+/// No delay for small messages; and a peer that has vanished is noticed, after two minutes at the
+/// latest, whether we wait for it or it owes us acknowledgements.
+pub(crate) fn tune(stream: &TcpStream) -> io::Result<()> {
+    use rustix::net::sockopt;
+    stream.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, Duration::from_secs(60))?;
+    sockopt::set_tcp_keepintvl(stream, Duration::from_secs(15))?;
+    sockopt::set_tcp_keepcnt(stream, 4)?;
+    #[cfg(target_os = "linux")]
+    sockopt::set_tcp_user_timeout(stream, 120_000)?;
+    Ok(())
 }
 
 /// Binds a name: loopback if there is none, and every address that a written name has. The
@@ -194,7 +216,7 @@ impl HostPort {
             };
             match attempt {
                 Some(Ok(stream)) => {
-                    stream.set_nodelay(true).map_err(Error::io)?;
+                    tune(&stream).map_err(Error::io)?;
                     trace.facts().peer = stream.peer_addr().ok().map(|address| address.to_string());
                     return Ok(stream);
                 }

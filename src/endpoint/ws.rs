@@ -83,6 +83,11 @@ impl Scheme for Ws {
 }
 
 impl Ws {
+    /// Whether it is `wss:`.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.secure
+    }
+
     /// The host and the port, written or not.
     fn host_port(&self) -> HostPort {
         let default = if self.secure { 443 } else { 80 };
