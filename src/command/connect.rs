@@ -1,7 +1,11 @@
-//! `connect`: two ends, joined once.
+//! `connect`: two ends, joined once, or again and again with `--reconnect`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::backoff::Backoff;
 use crate::cli::ConnectArgs;
 use crate::context::Context;
 use crate::duplex::Duplex;
@@ -9,8 +13,11 @@ use crate::endpoint::{Call, Endpoint, Shape, Side};
 use crate::error::{Error, Kind, Result};
 use crate::framing::Framing;
 use crate::relay::{self, Ended, Options, Pair};
-use crate::signal;
 use crate::trace::Trace;
+use crate::{report, signal};
+
+/// A connection that has lived for this long was a good one: the next pauses begin small again.
+const STABLE: Duration = Duration::from_secs(10);
 
 /// Joins the two addresses.
 ///
@@ -18,48 +25,189 @@ use crate::trace::Trace;
 /// Whatever ends the join other than well.
 pub async fn run(args: ConnectArgs) -> Result<()> {
     let cx = Arc::new(Context::for_connect(&args));
-    signal::until_interrupted(&cx, join(&args, &cx)).await
-}
-
-async fn join(args: &ConnectArgs, cx: &Arc<Context>) -> Result<()> {
-    let mut addresses = args.addresses.clone();
-    let far = addresses.pop().expect("clap asks for an address");
-    let near = addresses.pop().unwrap_or_else(Endpoint::console);
-    let framing = cx.shared.join.framing([near.framing(), far.framing()]);
-
-    let trace = Trace::default();
-    let shape = near_shape(&near, cx);
-    let call = Call { cx, near: shape, side: Side::Far, peer: None, trace: &trace };
-    let far_end = far.connect_in_time(&call).await?;
-    let shape = match &far_end {
-        Duplex::Bytes(_) => Shape::Bytes,
-        Duplex::Messages(_) => Shape::Messages,
+    let mut session = Session::new(&args, &cx);
+    let run = async {
+        match args.persist.timeout {
+            Some(patience) if patience < Duration::MAX => session.run_within(patience).await,
+            _ => session.run().await,
+        }
     };
-    let call = Call { near: shape, side: Side::Near, ..call };
-    let near_end = near.connect_in_time(&call).await?;
-
-    let options = Options::new(cx, framing);
-    let mut pair = Pair::new(near_end, far_end, &options.decoder);
-    let ended = relay::relay(&mut pair, &options).await.map_err(|error| error.at(&far))?;
-    judge(&ended, args, &far)
+    signal::until_interrupted(&cx, run).await
 }
 
-/// What the near end is going to deal in, as far as that can be told before it is opened.
-fn near_shape(near: &Endpoint, cx: &Context) -> Shape {
-    match near.shape() {
-        Shape::Either if matches!(cx.shared.join.frame, None | Some(Framing::Raw)) => Shape::Bytes,
-        Shape::Either => Shape::Messages,
-        shape => shape,
+struct Session<'a> {
+    args: &'a ConnectArgs,
+    cx: &'a Arc<Context>,
+    near: Endpoint,
+    far: Endpoint,
+    options: Options,
+    /// The near end, once it is open. It outlives the connections to the far end.
+    near_end: Option<Duplex>,
+}
+
+impl<'a> Session<'a> {
+    fn new(args: &'a ConnectArgs, cx: &'a Arc<Context>) -> Self {
+        let mut addresses = args.addresses.clone();
+        let far = addresses.pop().expect("clap asks for an address");
+        let near = addresses.pop().unwrap_or_else(Endpoint::console);
+        let framing = cx.shared.join.framing([near.framing(), far.framing()]);
+        let mut options = Options::new(cx, framing);
+        options.keep_near = args.persist.reconnect;
+        Self { args, cx, near, far, options, near_end: None }
+    }
+
+    /// Gives up when the time is over, after the far end was told.
+    async fn run_within(&mut self, patience: Duration) -> Result<()> {
+        let stop = self.cx.stop.clone();
+        let run = self.run();
+        tokio::pin!(run);
+        match timeout(patience, &mut run).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                stop.cancel();
+                let _ = run.await;
+                let what = format!("not finished after {patience:?} (--timeout)");
+                Err(Error::new(Kind::Timeout, what))
+            }
+        }
+    }
+
+    /// Connects and joins, as often as the flags ask for it.
+    async fn run(&mut self) -> Result<()> {
+        let persist = &self.args.persist;
+        let mut backoff = Backoff::new(Duration::from_millis(250), persist.max_delay);
+        let mut ready_by = persist.wait_ready.map(|patience| Instant::now() + patience);
+        loop {
+            let failure = match self.dial().await {
+                Ok(far_end) => {
+                    ready_by = None;
+                    let since = Instant::now();
+                    let outcome = self.join(far_end).await;
+                    if !persist.reconnect || !is_loss(&outcome) {
+                        return outcome.and_then(|ended| self.judge(&ended));
+                    }
+                    if since.elapsed() >= STABLE {
+                        backoff.reset();
+                    }
+                    outcome.and_then(|ended| self.judge(&ended)).err()
+                }
+                Err(error) => {
+                    let waiting = ready_by.is_some_and(|ready_by| Instant::now() < ready_by);
+                    let retries = persist.max_retries.is_none_or(|most| backoff.attempts() < most);
+                    if !is_transient(&error) || !(waiting || (persist.reconnect && retries)) {
+                        return Err(error);
+                    }
+                    Some(error)
+                }
+            };
+            let mut pause = backoff.pause();
+            if let Some(ready_by) = ready_by {
+                pause = pause.min(ready_by - Instant::now());
+            }
+            match failure {
+                Some(error) => {
+                    report::verbose(format_args!("{error}; next attempt in {pause:.1?}"))
+                }
+                None => report::verbose(format_args!(
+                    "{:#}: closed; next attempt in {pause:.1?}",
+                    self.far
+                )),
+            }
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = self.cx.stop.cancelled() => return Err(Error::new(Kind::Terminated, "stopped")),
+            }
+        }
+    }
+
+    /// Connects the far end; stdin is not read before that has succeeded.
+    async fn dial(&self) -> Result<Duplex> {
+        let trace = Trace::default();
+        let call = Call {
+            cx: self.cx,
+            near: self.near_shape(),
+            side: Side::Far,
+            peer: None,
+            trace: &trace,
+        };
+        tokio::select! {
+            far_end = self.far.connect_in_time(&call) => far_end,
+            () = self.cx.stop.cancelled() => Err(Error::new(Kind::Terminated, "stopped")),
+        }
+    }
+
+    /// What the near end deals in, as far as that can be told before it is opened.
+    fn near_shape(&self) -> Shape {
+        let raw = matches!(self.cx.shared.join.frame, None | Some(Framing::Raw));
+        match (&self.near_end, self.near.shape()) {
+            (Some(Duplex::Bytes(_)), _) => Shape::Bytes,
+            (Some(Duplex::Messages(_)), _) => Shape::Messages,
+            (None, Shape::Either) => {
+                if raw {
+                    Shape::Bytes
+                } else {
+                    Shape::Messages
+                }
+            }
+            (None, shape) => shape,
+        }
+    }
+
+    async fn join(&mut self, far_end: Duplex) -> Result<Ended> {
+        let near_end = match self.near_end.take() {
+            Some(near_end) => near_end,
+            None => self.open_near(&far_end).await?,
+        };
+        let mut pair = Pair::new(near_end, far_end, &self.options.decoder);
+        let ended = relay::relay(&mut pair, &self.options).await;
+        self.near_end = Some(pair.into_near());
+        ended.map_err(|error| error.at(format_args!("{:#}", self.far)))
+    }
+
+    async fn open_near(&self, far_end: &Duplex) -> Result<Duplex> {
+        let near = match far_end {
+            Duplex::Bytes(_) => Shape::Bytes,
+            Duplex::Messages(_) => Shape::Messages,
+        };
+        let trace = Trace::default();
+        let call = Call { cx: self.cx, near, side: Side::Near, peer: None, trace: &trace };
+        self.near.connect_in_time(&call).await
+    }
+
+    /// A join that was ended by a Close other than the ordinary one has failed.
+    fn judge(&self, ended: &Ended) -> Result<()> {
+        match &ended.close {
+            Some(close)
+                if !close.is_clean() && !self.args.persist.ok_close.contains(&close.code) =>
+            {
+                let what = format!("closed by the peer with {} {}", close.code, close.reason);
+                let error = Error::new(Kind::Closed(close.code), what.trim_end());
+                Err(error.at(format_args!("{:#}", self.far)))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
-/// A join that was ended by a Close other than the ordinary one has failed.
-fn judge(ended: &Ended, args: &ConnectArgs, far: &Endpoint) -> Result<()> {
-    match &ended.close {
-        Some(close) if !close.is_clean() && !args.persist.ok_close.contains(&close.code) => {
-            let what = format!("closed by the peer with {} {}", close.code, close.reason);
-            Err(Error::new(Kind::Closed(close.code), what.trim_end()).at(far))
+/// Whether the far end has gone, and it makes sense to connect again: not after our own end, and
+/// not after a Close 1008, with which a server says that it does not want us.
+fn is_loss(outcome: &Result<Ended>) -> bool {
+    match outcome {
+        Ok(ended) => match (&ended.close, ended.by) {
+            (Some(close), Some(Side::Far)) => close.code != 1008,
+            _ => false,
+        },
+        Err(error) => {
+            matches!(error.kind(), Kind::Lost | Kind::Closed(..) if error.kind() != Kind::Closed(1008))
         }
-        _ => Ok(()),
+    }
+}
+
+/// Whether the next attempt to connect may go better.
+fn is_transient(error: &Error) -> bool {
+    match error.kind() {
+        Kind::Resolve | Kind::Refused | Kind::Timeout | Kind::Lost => true,
+        Kind::Status(status) => status >= 500,
+        _ => false,
     }
 }

@@ -52,6 +52,7 @@ pub(super) async fn relay(
         patience: options.idle.filter(|idle| *idle < Duration::MAX),
         since: Instant::now(),
         broken: None,
+        keep_near: options.keep_near,
     };
     let outcome = tokio::select! {
         outcome = join.run() => outcome,
@@ -79,6 +80,7 @@ struct Join<'a> {
     since: Instant,
     /// Why an end could not be written to.
     broken: Option<Error>,
+    keep_near: bool,
 }
 
 enum Event {
@@ -125,11 +127,11 @@ impl Join<'_> {
                 false => Continue(()),
             },
             (Event::ReadFailed(side, error), None) => {
-                self.end(side.other()).abort(&error);
+                self.tell(side.other(), &error);
                 Break(Err(error))
             }
             (Event::WriteFailed(side, error), None) if self.lane(side).done => {
-                self.end(side.other()).abort(&error);
+                self.tell(side.other(), &error);
                 Break(Err(error))
             }
             (Event::WriteFailed(_, error), None) => {
@@ -163,9 +165,16 @@ impl Join<'_> {
     }
 
     fn abort(&mut self, why: Error) -> Error {
-        self.near.abort(&why);
-        self.far.abort(&why);
+        self.tell(Side::Near, &why);
+        self.tell(Side::Far, &why);
         why
+    }
+
+    /// Lets a side see that the join has failed.
+    fn tell(&mut self, side: Side, why: &Error) {
+        if side == Side::Far || !self.keep_near {
+            self.end(side).abort(why);
+        }
     }
 
     fn ended(&self) -> Ended {

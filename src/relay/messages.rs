@@ -9,7 +9,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Count, Counts, Ended, Options};
-use crate::duplex::{Body, Close, Message, MessageStream};
+use crate::duplex::{Body, Close, MessageStream};
 use crate::endpoint::Side;
 use crate::error::{Error, Kind, Result};
 
@@ -191,6 +191,11 @@ impl Join<'_> {
                 self.close(Side::Near);
                 Continue(())
             }
+            // A Close that was written as an envelope: its author still hears what comes back.
+            Event::Closed(side, close) if self.end(side).stream.half_closes() => {
+                self.send_close(side.other(), close);
+                Continue(())
+            }
             Event::Closed(side, close) => {
                 let other = self.end(side.other());
                 let _ = other.stream.start_send_unpin(Body::Close(close.clone()).into());
@@ -247,9 +252,13 @@ impl Join<'_> {
         self.patience.map(|patience| self.since + patience)
     }
 
-    /// Sends a Close 1000 and waits for its answer, before which other messages may still come.
     fn close(&mut self, side: Side) {
-        let _ = self.end(side).stream.start_send_unpin(Message::close(1000, ""));
+        self.send_close(side, Close::new(1000, ""));
+    }
+
+    /// Sends a Close and waits for its answer, before which other messages may still come.
+    fn send_close(&mut self, side: Side, close: Close) {
+        let _ = self.end(side).stream.start_send_unpin(Body::Close(close).into());
         self.lane(side.other()).dirty = true;
         self.wait(Waiting::Closing, Some(ANSWER));
     }

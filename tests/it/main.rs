@@ -3,6 +3,10 @@
 #![allow(missing_docs, reason = "a test's name says what it shows")]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+// Late replies, lingering, half-close, Close codes, lost connections.
+mod ends;
+// How bytes become messages and messages bytes.
+mod frames;
 // What every test uses: the binary under a deadline, WebSocket peers that misbehave on purpose.
 mod support;
 

@@ -1,0 +1,214 @@
+//! How streams end: late replies, lingering, half-close, Close codes, lost connections.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::time::Duration;
+
+use crate::support::{Frame, Towline, tcp_server, ws_server};
+
+/// The peer answers only some time after our input has ended.
+#[test]
+fn a_late_reply_is_delivered() {
+    let server = ws_server(|mut ws| {
+        let request = ws.recv();
+        std::thread::sleep(Duration::from_millis(400));
+        ws.text(&format!("re: {}", request.text()));
+        ws.until_close();
+    });
+    let out = Towline::connect([server.ws("/")]).stdin("ping\n").run();
+    out.code(0).stdout("re: ping\n").stderr_is_empty();
+}
+
+#[test]
+fn every_event_of_a_slow_stream_is_delivered() {
+    let server = ws_server(|mut ws| {
+        ws.recv();
+        for i in 0..5 {
+            ws.text(&i.to_string());
+            std::thread::sleep(Duration::from_millis(150));
+        }
+        ws.until_close();
+    });
+    Towline::connect([server.ws("/")]).stdin("go\n").run().code(0).stdout("0\n1\n2\n3\n4\n");
+}
+
+#[test]
+fn after_the_linger_comes_a_close_1000() {
+    let (codes, seen) = std::sync::mpsc::channel();
+    let server = ws_server(move |mut ws| {
+        ws.recv();
+        codes.send(ws.until_close()).unwrap();
+    });
+    Towline::connect([server.ws("/")]).args(["--linger", "50ms"]).stdin("a\n").run().code(0);
+    assert_eq!(seen.recv().unwrap(), 1000);
+    Towline::connect([server.ws("/")]).args(["--linger", "0"]).stdin("a\n").run().code(0);
+    assert_eq!(seen.recv().unwrap(), 1000);
+}
+
+#[test]
+fn an_endless_linger_waits_for_the_peer() {
+    let server = ws_server(|mut ws| {
+        ws.recv();
+        std::thread::sleep(Duration::from_millis(1500));
+        ws.text("at last");
+        ws.close(1000, "");
+        ws.until_close();
+    });
+    let out = Towline::connect([server.ws("/")]).args(["--linger", "inf"]).stdin("a\n").run();
+    out.code(0).stdout("at last\n");
+}
+
+#[test]
+fn an_input_without_a_byte_is_no_end() {
+    let server = ws_server(|mut ws| {
+        std::thread::sleep(Duration::from_millis(1300));
+        ws.text("news");
+        ws.close(1000, "");
+        ws.until_close();
+    });
+    // Longer than the linger: only a session that did not take /dev/null for an end sees it.
+    Towline::connect([server.ws("/")]).stdin_null().run().code(0).stdout("news\n");
+}
+
+#[test]
+fn a_close_of_the_peer_ends_the_run_whatever_stdin_does() {
+    let server = ws_server(|mut ws| {
+        ws.text("last words");
+        ws.close(1000, "bye");
+        assert_eq!(ws.until_close(), 1000, "the Close has to be answered");
+    });
+    Towline::connect([server.ws("/")]).stdin_open().run().code(0).stdout("last words\n");
+}
+
+#[test]
+fn another_code_than_1000_is_a_failure_that_names_it() {
+    let server = ws_server(|mut ws| {
+        ws.close(4001, "quota");
+        ws.until_close();
+    });
+    let out = Towline::connect([server.ws("/")]).stdin_open().run();
+    out.code(10).stderr_has("closed by the peer with 4001 quota");
+    let out = Towline::connect([server.ws("/")]).args(["--ok-close", "1001,4001"]).stdin_open();
+    out.run().code(0).stderr_is_empty();
+}
+
+#[test]
+fn a_close_without_a_code_is_clean() {
+    let server = ws_server(|mut ws| {
+        ws.frame(Frame::FIN | Frame::CLOSE, []);
+        ws.until_close();
+    });
+    Towline::connect([server.ws("/")]).stdin_open().run().code(0);
+}
+
+#[test]
+fn a_lost_connection_is_told_from_an_end() {
+    let vanish = ws_server(|mut ws| {
+        ws.text("half a st");
+        ws.hang_up();
+    });
+    let out = Towline::connect([vanish.ws("/")]).stdin_open().run();
+    out.code(11).stdout("half a st\n").stderr_has("connection lost without a Close");
+    let reset = ws_server(|ws| ws.reset());
+    Towline::connect([reset.ws("/")]).stdin_open().run().code(11);
+}
+
+#[test]
+fn a_tcp_half_close_reaches_the_other_end() {
+    let server = tcp_server(|mut tcp| {
+        let mut request = String::new();
+        tcp.read_to_string(&mut request).unwrap();
+        write!(tcp, "{} bytes", request.len()).unwrap();
+    });
+    let target = format!("tcp://127.0.0.1:{}", server.port());
+    Towline::connect([&target]).stdin("12345").run().code(0).stdout("5 bytes");
+    // The same through two more hops: TCP, and bytes in a WebSocket between two of us.
+    let tcp = Towline::serve(["tcp://127.0.0.1:0", &target]);
+    Towline::connect([tcp.address()]).stdin("1234").run().code(0).stdout("4 bytes");
+    let ws = Towline::serve(["ws://127.0.0.1:0", &tcp.address()]);
+    Towline::connect([ws.address()]).stdin("123").run().code(0).stdout("3 bytes");
+    let again = Towline::serve(["tcp://127.0.0.1:0", &ws.address()]);
+    Towline::connect([again.address()]).stdin("12").run().code(0).stdout("2 bytes");
+}
+
+#[test]
+fn a_server_that_takes_the_first_subprotocol_is_not_taken_for_ours() {
+    let server = tcp_server(|tcp| {
+        // npm's ws grants whatever comes first, without knowing what it means.
+        let mut ws = crate::support::Ws::accept_with(tcp, "Sec-WebSocket-Protocol: towline.v0\r\n");
+        let line = ws.recv();
+        assert_eq!((line.opcode(), line.text()), (Frame::TEXT, "a line"));
+        ws.text("plain");
+        ws.close(1000, "");
+        ws.until_close();
+    });
+    let out = Towline::connect([server.ws("/")]).stdin("a line\n").run();
+    out.code(0).stdout("plain\n");
+}
+
+#[test]
+fn an_empty_binary_message_of_a_stranger_is_a_message() {
+    let server = ws_server(|mut ws| {
+        ws.binary([]);
+        ws.text("more");
+        ws.close(1000, "");
+        ws.until_close();
+    });
+    Towline::connect([server.ws("/")]).stdin_null().run().code(0).stdout("\nmore\n");
+}
+
+/// Truncation has to show: a WebSocket that is lost becomes a reset on the byte side.
+#[test]
+fn a_lost_websocket_is_a_reset_on_the_byte_side() {
+    let server = ws_server(|mut ws| {
+        ws.binary("part of it");
+        ws.hang_up();
+    });
+    let bridge = Towline::serve(["tcp://127.0.0.1:0", &server.ws("/")]);
+    let mut tcp = std::net::TcpStream::connect(("127.0.0.1", bridge.port())).unwrap();
+    tcp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut got = Vec::new();
+    let error = tcp.read_to_end(&mut got).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn the_end_of_a_target_is_a_close_1000_and_its_failure_a_1011() {
+    let fine = tcp_server(|mut tcp| {
+        tcp.write_all(b"all there is").unwrap();
+        tcp.shutdown(Shutdown::Write).unwrap();
+        let _ = tcp.read(&mut [0]);
+    });
+    let bridge = Towline::serve(["ws://127.0.0.1:0", &format!("tcp://127.0.0.1:{}", fine.port())]);
+    let mut ws = crate::support::Ws::connect(&bridge.address());
+    assert_eq!(ws.recv().payload, b"all there is");
+    let close = ws.recv();
+    assert_eq!((close.opcode(), close.code()), (Frame::CLOSE, 1000));
+
+    let closed = crate::support::ClosedPort::new();
+    let bridge = Towline::serve(["ws://127.0.0.1:0", &format!("tcp://127.0.0.1:{}", closed.port)]);
+    let close = crate::support::Ws::connect(&bridge.address()).recv();
+    assert_eq!((close.code(), close.reason()), (1011, "connection refused"));
+}
+
+#[test]
+fn a_close_goes_through_a_chain_of_two_websockets() {
+    let server = ws_server(|mut ws| {
+        ws.close(4009, "busy");
+        // The relay may be gone before it has answered.
+        ws.try_recv();
+    });
+    let relay = Towline::serve(["ws://127.0.0.1:0", &server.ws("/")]);
+    let close = crate::support::Ws::connect(&relay.address()).recv();
+    assert_eq!((close.code(), close.reason()), (4009, "busy"));
+}
+
+#[test]
+fn a_closed_stdout_is_a_clean_end() {
+    let server = ws_server(|mut ws| {
+        for i in 0..100_000 {
+            ws.text(&format!("line {i}"));
+        }
+    });
+    Towline::connect([server.ws("/")]).stdin_open().stdout_closes_after(7).run().code(0);
+}
