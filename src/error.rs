@@ -111,7 +111,7 @@ impl Kind {
     /// never go over the wire.
     pub fn close_code(self) -> u16 {
         match self {
-            Self::Interrupted | Self::Terminated => 1001,
+            Self::Interrupted | Self::Terminated | Self::Timeout => 1001,
             Self::ClosedOutput => 1000,
             _ => 1011,
         }

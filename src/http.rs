@@ -189,6 +189,7 @@ async fn read_head<S: AsyncRead + Unpin, T>(
         // A head that is not complete may still be wrong already (TLS, SSH, noise).
         if !buf.is_empty()
             && let Some((head, len)) = parse(buf)?
+            && len <= max
         {
             buf.advance(len);
             return Ok(Some(head));

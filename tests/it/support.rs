@@ -19,7 +19,9 @@ use tempfile::TempDir;
 
 pub(crate) mod peer;
 
-pub(crate) use peer::{ClosedPort, Frame, Server, Ws, exchange, tcp_server, ws_server};
+pub(crate) use peer::{
+    ClosedPort, Frame, Server, Ws, answer_http, exchange, tcp_server, ws_server,
+};
 
 /// How long anything may take. Far more than it needs, since a loaded machine is no bug.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);

@@ -104,6 +104,13 @@ pub(crate) fn exchange(port: u16, request: impl AsRef<[u8]>) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
+/// Reads a request and answers it with these bytes.
+#[track_caller]
+pub(crate) fn answer_http(mut stream: TcpStream, answer: &str) {
+    read_head(&mut stream);
+    stream.write_all(answer.as_bytes()).unwrap();
+}
+
 /// Makes a peer that says nothing fail its test instead of stopping it.
 fn timed(stream: TcpStream) -> TcpStream {
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
