@@ -13,6 +13,7 @@ use crate::duplex::{ByteStream, Duplex};
 use crate::error::Result;
 
 mod client;
+mod read_ahead;
 mod server;
 mod socket;
 

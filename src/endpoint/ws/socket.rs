@@ -12,6 +12,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Error as Fault};
 
+use super::read_ahead::ReadAhead;
 use crate::context::Context as Shared;
 use crate::duplex::{Body, ByteStream, Close, Message, MessageIo};
 use crate::error::{Error, Kind, Result};
@@ -22,9 +23,12 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// How often a peer of `serve` is pinged when it is quiet: proxies cut at 60 s by default.
 const PING: Duration = Duration::from_secs(30);
 
+/// Allocated for as long as a connection lives; see [`ReadAhead`].
+const READ_BUFFER: usize = 4 << 10;
+
 /// A WebSocket. Over `bytes`, the subprotocol for byte streams was granted.
 pub(super) struct Socket {
-    ws: WebSocketStream<ByteStream>,
+    ws: WebSocketStream<ReadAhead>,
     bytes: bool,
     /// Nothing more comes from the peer.
     deaf: bool,
@@ -55,13 +59,11 @@ impl Socket {
         cx: &Shared,
     ) -> Self {
         let max = cx.shared.join.max_message;
-        // The buffer is allocated for as long as the connection lives: small where there may be
-        // thousands, large where there is one.
-        let buffer = if cx.serve.is_some() { 4 << 10 } else { 64 << 10 };
         let config = WebSocketConfig::default()
-            .read_buffer_size(buffer)
+            .read_buffer_size(READ_BUFFER)
             .max_message_size(Some(max))
             .max_frame_size(Some(max));
+        let stream = ReadAhead::new(stream);
         let ws = WebSocketStream::from_partially_read(stream, rest, role, Some(config));
         // The library's function is async in name only.
         let ws = ws.now_or_never().expect("taking over a stream waits for nothing");
@@ -273,7 +275,7 @@ impl Keepalive {
     }
 
     /// Ready when the peer is lost.
-    fn poll(&mut self, cx: &mut Context<'_>, ws: &mut WebSocketStream<ByteStream>) -> Poll<()> {
+    fn poll(&mut self, cx: &mut Context<'_>, ws: &mut WebSocketStream<ReadAhead>) -> Poll<()> {
         while self.timer.as_mut().poll(cx).is_ready() {
             let quiet = self.heard.elapsed();
             if self.pinged && quiet >= self.interval {
