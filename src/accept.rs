@@ -19,7 +19,6 @@ use crate::framing::Framing;
 use crate::http::Request;
 use crate::relay::{self, Ended, Pair};
 use crate::report;
-use crate::signal;
 use crate::trace::Trace;
 
 /// A place where peers arrive.
@@ -146,7 +145,7 @@ pub async fn accept(listeners: Vec<Listener>, cx: Arc<Context>) -> Result<()> {
 /// Whatever ends the join other than well.
 pub async fn serve_one(incoming: Incoming, cx: &Arc<Context>) -> Result<()> {
     let (near, mut peer) = incoming.ready.await?;
-    signal::until_interrupted(cx, join_target(near, &mut peer, cx)).await.map(drop)
+    join_target(near, &mut peer, cx).await.map(drop)
 }
 
 /// How long peers that were cut off may take over it.

@@ -1,43 +1,56 @@
 //! SIGINT and SIGTERM: the first ends a run in order, the second at once.
 
-use std::sync::Arc;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
-use tokio::signal::unix::{SignalKind, signal};
-
-use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 
-/// Runs `work`; a signal tells it to stop and becomes the outcome.
-///
-/// # Errors
-/// What the work says, or which signal ended it.
-pub async fn until_interrupted<T>(
-    cx: &Arc<Context>,
-    work: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    tokio::pin!(work);
-    let which = tokio::select! {
-        outcome = &mut work => return outcome,
-        which = next() => which?,
-    };
-    cx.stop.cancel();
-    let done = tokio::select! {
-        outcome = work => outcome,
-        again = next() => Err(Error::new(again?, "interrupted twice")),
-    };
-    match done {
-        // What was under way got to its end all the same.
-        Err(_) => Err(Error::new(which, "interrupted")),
-        Ok(done) => Ok(done),
-    }
+/// The signals that end a run.
+pub struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
 }
 
-/// Waits for a signal that ends the run.
-pub async fn next() -> Result<Kind> {
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::io)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(Error::io)?;
-    Ok(tokio::select! {
-        _ = interrupt.recv() => Kind::Interrupted,
-        _ = terminate.recv() => Kind::Terminated,
-    })
+impl Signals {
+    /// Takes the signals over from now on. A run does so before it says that it is ready.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn listen() -> Result<Self> {
+        let listen = |kind| signal(kind).map_err(Error::io);
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    /// Runs `work` to its end. The first signal cancels `stop`, the second does not wait for what
+    /// the work makes of that. Which signal came first is returned beside the outcome.
+    ///
+    /// # Errors
+    /// What the work says, or [`Kind::Interrupted`] or [`Kind::Terminated`] for a second signal.
+    pub async fn run<T>(
+        &mut self,
+        stop: &CancellationToken,
+        work: impl Future<Output = Result<T>>,
+    ) -> (Option<Kind>, Result<T>) {
+        tokio::pin!(work);
+        let first = tokio::select! {
+            outcome = &mut work => return (None, outcome),
+            first = self.next() => first,
+        };
+        stop.cancel();
+        let outcome = tokio::select! {
+            outcome = work => outcome,
+            second = self.next() => Err(Error::new(second, "interrupted twice")),
+        };
+        (Some(first), outcome)
+    }
+
+    async fn next(&mut self) -> Kind {
+        tokio::select! {
+            _ = self.interrupt.recv() => Kind::Interrupted,
+            _ = self.terminate.recv() => Kind::Terminated,
+        }
+    }
 }

@@ -13,8 +13,9 @@ use crate::endpoint::{Call, Endpoint, Shape, Side};
 use crate::error::{Error, Kind, Result};
 use crate::framing::Framing;
 use crate::relay::{self, Ended, Options, Pair};
+use crate::report;
+use crate::signal::Signals;
 use crate::trace::Trace;
-use crate::{report, signal};
 
 /// A connection that has lived for this long was a good one: the next pauses begin small again.
 const STABLE: Duration = Duration::from_secs(10);
@@ -25,6 +26,7 @@ const STABLE: Duration = Duration::from_secs(10);
 /// Whatever ends the join other than well.
 pub async fn run(args: ConnectArgs) -> Result<()> {
     let cx = Arc::new(Context::for_connect(&args));
+    let mut signals = Signals::listen()?;
     let mut session = Session::new(&args, &cx);
     let run = async {
         match args.persist.timeout {
@@ -32,7 +34,10 @@ pub async fn run(args: ConnectArgs) -> Result<()> {
             _ => session.run().await,
         }
     };
-    signal::until_interrupted(&cx, run).await
+    match signals.run(&cx.stop, run).await {
+        (Some(signal), Err(_)) => Err(Error::new(signal, "interrupted")),
+        (_, outcome) => outcome,
+    }
 }
 
 struct Session<'a> {

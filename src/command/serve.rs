@@ -10,7 +10,8 @@ use crate::cli::ServeArgs;
 use crate::context::Context;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Kind, Result};
-use crate::{report, signal};
+use crate::report;
+use crate::signal::Signals;
 
 /// Joins every peer to the target.
 ///
@@ -25,19 +26,19 @@ pub async fn run(mut args: ServeArgs) -> Result<()> {
     if args.addresses.iter().any(Endpoint::is_tls) {
         cx.tls.check_server()?;
     }
+    let mut signals = Signals::listen()?;
     if args.server.inetd {
-        return serve_one(args.addresses[0].over_stdio(&cx).await?, &cx).await;
+        let one = args.addresses[0].over_stdio(&cx).await?;
+        return signals.run(&cx.stop, serve_one(one, &cx)).await.1;
     }
     let mut listeners = Vec::new();
     for address in &args.addresses {
         listeners.push(address.listen(&cx).await?);
     }
     announce(&args, &listeners);
-    let accepting = accept(listeners, cx.clone());
-    let which = until_stopped(&cx, accepting).await?;
-    match which {
-        Some(Kind::Interrupted) => Err(Error::new(Kind::Interrupted, "interrupted")),
-        _ => Ok(()),
+    match signals.run(&cx.stop, accept(listeners, cx.clone())).await {
+        (Some(Kind::Interrupted), Ok(())) => Err(Error::new(Kind::Interrupted, "interrupted")),
+        (_, outcome) => outcome,
     }
 }
 
@@ -69,22 +70,5 @@ fn announce(args: &ServeArgs, listeners: &[Listener]) {
     match child {
         Ok(mut child) => drop(tokio::spawn(async move { child.wait().await })),
         Err(error) => report::warn(format_args!("--on-listen: {}", crate::error::plain(&error))),
-    }
-}
-
-/// Runs until a signal has stopped it and the peers have left; the signal, if that was why.
-async fn until_stopped(
-    cx: &Arc<Context>,
-    accepting: impl Future<Output = Result<()>>,
-) -> Result<Option<Kind>> {
-    tokio::pin!(accepting);
-    let which = tokio::select! {
-        outcome = &mut accepting => return outcome.map(|()| None),
-        which = signal::next() => which?,
-    };
-    cx.stop.cancel();
-    tokio::select! {
-        outcome = accepting => outcome.map(|()| Some(which)),
-        again = signal::next() => Err(Error::new(again?, "interrupted twice")),
     }
 }
