@@ -5,8 +5,12 @@
 
 // Late replies, lingering, half-close, Close codes, lost connections.
 mod ends;
+// Every row of the exit-code table.
+mod exits;
 // How bytes become messages and messages bytes.
 mod frames;
+// Announcing, limits, draining, sockets that others opened, rude peers.
+mod serving;
 // What every test uses: the binary under a deadline, WebSocket peers that misbehave on purpose.
 mod support;
 
