@@ -290,7 +290,7 @@ pub struct HttpArgs {
     #[arg(long)]
     pub no_status: bool,
 
-    /// Accept browsers from this Origin only; `*` is any (repeat) [default: any, but the same host for exec: and the like]
+    /// Accept browsers from this Origin only; `*` is any (repeat) [default: any for echo:, null: and hub:, this host for all other targets]
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',')]
     pub allow_origin: Vec<String>,
 

@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::hub::Hubs;
 use crate::inherited::Inherited;
 use crate::metrics::Metrics;
+use crate::site::Site;
 use crate::tls::Tls;
 
 /// Built once from the flags; nothing in it changes but counters and hubs.
@@ -47,6 +48,8 @@ pub struct Serve {
     pub http: HttpArgs,
     /// Hub.
     pub hub: HubArgs,
+    /// What WebSocket listeners say over plain HTTP.
+    pub(crate) site: Site,
 }
 
 impl Context {
@@ -60,8 +63,10 @@ impl Context {
     /// # Errors
     /// A file that a flag names cannot be used.
     pub fn for_serve(args: &ServeArgs, target: Endpoint) -> Result<Self> {
+        let target = Arc::new(target);
         let serve = Serve {
-            target: Arc::new(target),
+            site: Site::new(&args.http, target.clone())?,
+            target,
             server: args.server.clone(),
             http: args.http.clone(),
             hub: args.hub.clone(),

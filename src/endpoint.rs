@@ -209,9 +209,10 @@ impl Endpoint {
         matches!(self.last(), Hop::Socks5(_) | Hop::HttpProxy(_))
     }
 
-    /// Whether peers would be joined to a program of this machine.
-    pub fn runs_programs(&self) -> bool {
-        self.hops.iter().any(|hop| matches!(hop, Hop::Exec(_)))
+    /// Whether pages of every web site may talk to it: it reaches nothing of this machine or its
+    /// network but what other peers say.
+    pub fn is_open_to_all_sites(&self) -> bool {
+        matches!(self.hops[..], [Hop::Echo(_) | Hop::Null(_) | Hop::HubName(_)])
     }
 
     /// Whether this is `echo:`.

@@ -3,9 +3,9 @@
 //! Strict where leniency would let two parties read one head differently: a bare LF, white space
 //! before a colon, a folded line, two lengths or a length beside a transfer coding are refused.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::error::{Error, Kind, Result};
@@ -123,16 +123,6 @@ impl Response {
     pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
         self.fields.push(name, value);
         self
-    }
-
-    /// The head and a body, with its length.
-    pub fn with_body(mut self, kind: &str, body: &[u8]) -> Bytes {
-        self.fields.push("Content-Type", kind);
-        self.fields.push("Content-Length", body.len().to_string());
-        let mut out = BytesMut::new();
-        let _ = write!(out, "{self}");
-        out.extend_from_slice(body);
-        out.freeze()
     }
 }
 

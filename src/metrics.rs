@@ -16,6 +16,8 @@ pub struct Metrics {
     pub peers: Counter,
     /// Peers that have left again.
     pub left: Counter,
+    /// Plain HTTP requests that were answered.
+    pub requests: Counter,
     /// Messages from peers to targets.
     pub messages_in: Counter,
     /// Messages from targets to peers.
@@ -53,25 +55,30 @@ impl Metrics {
 
     /// The page, Prometheus text format 0.0.4.
     pub fn page(&self) -> String {
-        let mut out = String::new();
         let live = self.peers.get().saturating_sub(self.left.get());
-        let rows = [
-            ("towline_peers", "gauge", "Peers joined to a target now", live),
-            ("towline_handshakes_total", "counter", "Peers that arrived", self.handshakes.get()),
-            (
-                "towline_refused_total",
-                "counter",
-                "Peers whose handshake failed",
-                self.refused.get(),
-            ),
-            ("towline_peers_total", "counter", "Peers joined to a target", self.peers.get()),
-            ("towline_messages_in_total", "counter", "Messages from peers", self.messages_in.get()),
-            ("towline_messages_out_total", "counter", "Messages to peers", self.messages_out.get()),
-            ("towline_bytes_in_total", "counter", "Bytes from peers", self.bytes_in.get()),
-            ("towline_bytes_out_total", "counter", "Bytes to peers", self.bytes_out.get()),
+        let totals = [
+            ("handshakes", "Connections accepted", &self.handshakes),
+            ("refused", "Connections that were not joined to a target", &self.refused),
+            ("peers", "Peers that were joined to a target", &self.peers),
+            ("requests", "Plain HTTP requests answered", &self.requests),
+            ("received_messages", "Messages from peers", &self.messages_in),
+            ("sent_messages", "Messages to peers", &self.messages_out),
+            ("received_bytes", "Bytes from peers", &self.bytes_in),
+            ("sent_bytes", "Bytes to peers", &self.bytes_out),
         ];
-        for (name, kind, help, value) in rows {
-            let _ = writeln!(out, "# HELP {name} {help}.\n# TYPE {name} {kind}\n{name} {value}");
+        let mut out = format!(
+            "# HELP towline_build_info The version of towline.\n\
+             # TYPE towline_build_info gauge\n\
+             towline_build_info{{version=\"{}\"}} 1\n\
+             # HELP towline_peers Peers that are joined to a target now.\n\
+             # TYPE towline_peers gauge\n\
+             towline_peers {live}\n",
+            env!("CARGO_PKG_VERSION"),
+        );
+        for (name, help, counter) in totals {
+            let name = format!("towline_{name}_total");
+            let value = counter.get();
+            let _ = writeln!(out, "# HELP {name} {help}.\n# TYPE {name} counter\n{name} {value}");
         }
         out
     }

@@ -164,6 +164,39 @@ pub fn access(format: Option<LogFormat>, peer: &Peer, outcome: &Result<Ended>, d
     }
 }
 
+/// The line of the access log for a plain HTTP answer.
+pub fn request(
+    format: Option<LogFormat>,
+    peer: &Peer,
+    method: &str,
+    path: &str,
+    status: u16,
+    bytes: u64,
+) {
+    let Some(format) = format else { return };
+    match format {
+        LogFormat::Json => line(format_args!(
+            "{}",
+            json!({
+                "event": "request",
+                "peer": peer.address,
+                "name": peer.name.as_deref(),
+                "listener": peer.listener.as_deref(),
+                "method": method,
+                "path": path,
+                "status": status,
+                "bytes_out": bytes,
+            })
+        )),
+        LogFormat::Text => line(format_args!(
+            "{} {} {} {status} out {bytes}B",
+            printable(&peer.address),
+            printable(method),
+            printable(path),
+        )),
+    }
+}
+
 /// Text that cannot move the cursor, clear the screen or forge a second line: what a peer says
 /// must not command the terminal it is shown on.
 pub fn printable(text: &str) -> String {

@@ -11,6 +11,13 @@ mod exits;
 mod frames;
 // Announcing, limits, draining, sockets that others opened, rude peers.
 mod serving;
+// The test page in a real browser.
+#[cfg(feature = "interop")]
+mod interop_chromium;
+// Which web sites' pages may open a WebSocket.
+mod origin;
+// Routes, files, page, status and login: the HTTP side of a WebSocket listener.
+mod site;
 // What every test uses: the binary under a deadline, WebSocket peers that misbehave on purpose.
 mod support;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
@@ -16,7 +16,7 @@ use crate::endpoint::Shape;
 use crate::error::{Error, Kind, Result};
 use crate::framing;
 use crate::http::{self, Request, Response};
-use crate::site::{self, Verdict};
+use crate::site::{self, Answer, Verdict};
 
 /// Answers requests until one becomes a WebSocket.
 pub(super) async fn answer(
@@ -43,7 +43,8 @@ pub(super) async fn answer(
                     }
                     _ => (400, "Bad Request"),
                 };
-                say(&mut stream, refusal(status, reason, error.what())).await;
+                let answer = Answer::text(status, reason, format!("{}\n", error.what())).closing();
+                let _ = answer.send(None, peer, &mut stream, cx).await;
                 return Err(error);
             }
         };
@@ -73,43 +74,23 @@ pub(super) async fn answer(
                     });
                 }
                 Err(why) => {
-                    let response =
-                        Response::new(why.status, why.reason).with("Sec-WebSocket-Version", "13");
-                    let response =
-                        response.with("Upgrade", "websocket").with("Connection", "close");
-                    say(
-                        &mut stream,
-                        response.with_body(PLAIN_TEXT, format!("{}\n", why.what).as_bytes()),
-                    )
-                    .await;
+                    let answer = Answer::text(why.status, why.reason, format!("{}\n", why.what))
+                        .with("Sec-WebSocket-Version", "13")
+                        .with("Upgrade", "websocket")
+                        .closing();
+                    let _ = answer.send(Some(&request), peer, &mut stream, cx).await;
                     return Err(Error::new(Kind::Handshake, why.what));
                 }
             },
-            Verdict::Answer { response, keep_alive: true } => {
-                stream.write_all(&response).await.map_err(lost)?;
-                stream.flush().await.map_err(lost)?;
-            }
-            Verdict::Answer { response, keep_alive: false } => {
-                say(&mut stream, response).await;
-                let what = format!("{} {} was answered over HTTP", request.method, request.path());
-                return Err(Error::new(Kind::Handshake, what));
+            Verdict::Answer(answer) => {
+                if !answer.send(Some(&request), peer, &mut stream, cx).await? {
+                    let what =
+                        format!("{} {} was answered over HTTP", request.method, request.path());
+                    return Err(Error::new(Kind::Handshake, what));
+                }
             }
         }
     }
-}
-
-const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
-
-fn refusal(status: u16, reason: &str, what: &str) -> Bytes {
-    let response = Response::new(status, reason).with("Connection", "close");
-    response.with_body(PLAIN_TEXT, format!("{what}\n").as_bytes())
-}
-
-/// The last words on a connection. Whether they arrive is not ours to know.
-async fn say(stream: &mut ByteStream, response: Bytes) {
-    let _ = stream.write_all(&response).await;
-    let _ = stream.shutdown().await;
-    framing::discard(stream).await;
 }
 
 struct Why {

@@ -1,0 +1,198 @@
+//! An HTTP answer on its way to a peer.
+
+use std::fs::File;
+use std::io::SeekFrom;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use crate::accept::Peer;
+use crate::context::Context;
+use crate::duplex::ByteStream;
+use crate::error::{Error, Kind, Result};
+use crate::framing;
+use crate::http::{Request, Response};
+use crate::report;
+
+/// An answer other than 101.
+pub(crate) struct Answer {
+    head: Response,
+    body: Body,
+    closing: bool,
+}
+
+enum Body {
+    Memory(Bytes),
+    File { file: File, start: u64, len: u64 },
+}
+
+impl Answer {
+    /// An answer that says `body` to a person.
+    pub(crate) fn text(status: u16, reason: &str, body: impl Into<String>) -> Self {
+        Self::new(status, reason, "text/plain; charset=utf-8", body.into())
+    }
+
+    /// The figures, in the Prometheus text format.
+    pub(super) fn metrics(page: String) -> Self {
+        Self::new(200, "OK", "text/plain; version=0.0.4; charset=utf-8", page)
+    }
+
+    /// An answer of a kind of content.
+    pub(super) fn new(status: u16, reason: &str, kind: &str, body: impl Into<Bytes>) -> Self {
+        let head = Response::new(status, reason).with("Content-Type", kind);
+        Self { head, body: Body::Memory(body.into()), closing: false }
+    }
+
+    /// `len` bytes of a file, from `start`.
+    pub(super) fn file(head: Response, file: File, start: u64, len: u64) -> Self {
+        Self { head, body: Body::File { file, start, len }, closing: false }
+    }
+
+    /// Adds a header field.
+    #[must_use]
+    pub(crate) fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.head.fields.push(name, value);
+        self
+    }
+
+    /// Makes it the last one of its connection.
+    #[must_use]
+    pub(crate) fn closing(mut self) -> Self {
+        self.closing = true;
+        self
+    }
+
+    /// Its status code.
+    #[cfg(test)]
+    pub(super) fn status(&self) -> u16 {
+        self.head.status
+    }
+
+    /// Sends it and writes the line of the access log; `request` is none if the head could not be
+    /// parsed. True if the connection may carry another request.
+    ///
+    /// # Errors
+    /// [`Kind::Lost`] if the peer goes away or stops reading.
+    pub(crate) async fn send(
+        mut self,
+        request: Option<&Request>,
+        peer: &Peer,
+        stream: &mut ByteStream,
+        cx: &Context,
+    ) -> Result<bool> {
+        let Some(serve) = &cx.serve else { return Ok(false) };
+        let keep = !self.closing && !cx.stop.is_cancelled() && request.is_some_and(may_keep);
+        let len = match &self.body {
+            Body::Memory(body) => body.len() as u64,
+            Body::File { len, .. } => *len,
+        };
+        self.seal(len, keep);
+        let head_only = request.is_some_and(|request| request.method == "HEAD");
+        let status = self.head.status;
+        let patience = serve.server.handshake_timeout;
+        let sent = self.write(stream, head_only, patience).await;
+        let (method, path) =
+            request.map_or(("-", "-"), |request| (request.method.as_str(), request.path()));
+        let bytes = if head_only { 0 } else { len };
+        report::request(serve.server.access_log, peer, method, path, status, bytes);
+        cx.metrics.requests.add(1);
+        sent?;
+        if !keep {
+            hang_up(stream, patience).await;
+        }
+        Ok(keep)
+    }
+
+    /// Adds what every answer has.
+    fn seal(&mut self, len: u64, keep: bool) {
+        let fields = &mut self.head.fields;
+        fields.push("Date", httpdate::fmt_http_date(SystemTime::now()));
+        fields.push("X-Content-Type-Options", "nosniff");
+        // A 304 has no body, and its length would be that of the body it stands for.
+        if self.head.status != 304 {
+            fields.push("Content-Length", len.to_string());
+        }
+        let upgrade = fields.get("Upgrade").is_some();
+        match (upgrade, keep) {
+            (true, true) => fields.push("Connection", "upgrade"),
+            (true, false) => fields.push("Connection", "upgrade, close"),
+            (false, true) => {}
+            (false, false) => fields.push("Connection", "close"),
+        }
+    }
+
+    async fn write(
+        self,
+        stream: &mut ByteStream,
+        head_only: bool,
+        patience: Duration,
+    ) -> Result<()> {
+        let mut first = self.head.to_string().into_bytes();
+        if let (Body::Memory(body), false) = (&self.body, head_only) {
+            first.extend_from_slice(body);
+        }
+        write_all(stream, &first, patience).await?;
+        if let (Body::File { file, start, len }, false) = (self.body, head_only) {
+            copy(file, start, len, stream, patience).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether something comes after the head.
+pub(super) fn has_body(request: &Request) -> bool {
+    let fields = &request.fields;
+    fields.get("Transfer-Encoding").is_some()
+        || fields.get("Content-Length").is_some_and(|len| len != "0")
+}
+
+fn may_keep(request: &Request) -> bool {
+    !has_body(request) && !request.fields.has("Connection", "close")
+}
+
+async fn copy(
+    file: File,
+    start: u64,
+    mut len: u64,
+    stream: &mut ByteStream,
+    patience: Duration,
+) -> Result<()> {
+    let mut file = tokio::fs::File::from_std(file);
+    file.seek(SeekFrom::Start(start)).await.map_err(Error::io)?;
+    let mut chunk = vec![0; usize::try_from(len).unwrap_or(usize::MAX).min(64 << 10)];
+    while len > 0 {
+        let most = usize::try_from(len).unwrap_or(usize::MAX).min(chunk.len());
+        let n = file.read(&mut chunk[..most]).await.map_err(Error::io)?;
+        if n == 0 {
+            return Err(Error::new(Kind::Local, "a file became shorter while it was sent"));
+        }
+        write_all(stream, &chunk[..n], patience).await?;
+        len -= n as u64;
+    }
+    Ok(())
+}
+
+async fn write_all(stream: &mut ByteStream, mut data: &[u8], patience: Duration) -> Result<()> {
+    let lost = |error| Error::from_io(error, Kind::Lost);
+    while !data.is_empty() {
+        let n = timeout(patience, stream.write(data))
+            .await
+            .map_err(|_| Error::new(Kind::Lost, "the peer does not read its HTTP answer"))?
+            .map_err(lost)?;
+        if n == 0 {
+            return Err(Error::new(Kind::Lost, "connection lost inside an HTTP answer"));
+        }
+        data = &data[n..];
+    }
+    stream.flush().await.map_err(lost)
+}
+
+/// Ends our direction and reads on for a moment: closing a socket with unread data in it resets
+/// the connection, and the peer might never see the answer (RFC 9112 section 9.6).
+async fn hang_up(stream: &mut ByteStream, patience: Duration) {
+    // Whatever goes wrong here, the answer is out.
+    let _ = timeout(patience, stream.shutdown()).await;
+    framing::discard(stream).await;
+}
