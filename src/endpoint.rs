@@ -259,7 +259,9 @@ impl Endpoint {
             let phase = call.trace.facts().latest;
             let phase = phase.map_or("connecting".to_owned(), |phase| phase.to_string());
             let what = format!("timeout after {patience:?} while {phase}");
-            Err(Error::new(Kind::Timeout, what).at(format_args!("{self:#}")).hint("see --connect-timeout"))
+            Err(Error::new(Kind::Timeout, what)
+                .at(format_args!("{self:#}"))
+                .hint("see --connect-timeout"))
         })
     }
 
