@@ -10,6 +10,9 @@ mod frames;
 // What every test uses: the binary under a deadline, WebSocket peers that misbehave on purpose.
 mod support;
 
+// What holds for all inputs.
+mod properties;
+
 #[cfg(test)]
 mod itself {
     use std::fs;
