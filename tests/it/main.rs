@@ -13,6 +13,9 @@ mod support;
 // What holds for all inputs.
 mod properties;
 
+// Proxies to dial through, proxies to be, proxies from the environment.
+mod proxies;
+
 #[cfg(test)]
 mod itself {
     use std::fs;
