@@ -16,6 +16,10 @@ mod properties;
 // Proxies to dial through, proxies to be, proxies from the environment.
 mod proxies;
 
+// curl through our proxies.
+#[cfg(feature = "interop")]
+mod interop_proxies;
+
 #[cfg(test)]
 mod itself {
     use std::fs;
