@@ -132,7 +132,7 @@ pub(crate) enum Ground {
 }
 
 /// A way to reach hosts by name other than this machine's own sockets. It is used once.
-pub(crate) trait Network: Send + Sync {
+pub(crate) trait Network: Send {
     /// Opens a connection to `to`.
     fn open<'a>(
         self: Box<Self>,
@@ -248,9 +248,9 @@ impl Endpoint {
         let (last, carriers) = self.hops.split_last().expect("an address has a hop");
         let mut ground = Ground::Here;
         for hop in carriers {
-            ground = hop.carry(ground, call).await.map_err(|error| error.at(hop))?;
+            ground = hop.carry(ground, call).await.map_err(|error| hop.blame(error))?;
         }
-        last.connect(ground, call).await.map_err(|error| error.at(last))
+        last.connect(ground, call).await.map_err(|error| last.blame(error))
     }
 
     /// Connects within `--connect-timeout`; if it takes longer, the error says what it waited for.
@@ -260,7 +260,9 @@ impl Endpoint {
             let phase = call.trace.facts().latest;
             let phase = phase.map_or("connecting".to_owned(), |phase| phase.to_string());
             let what = format!("timeout after {patience:?} while {phase}");
-            Err(Error::new(Kind::Timeout, what).at(self).hint("see --connect-timeout"))
+            Err(Error::new(Kind::Timeout, what)
+                .at(format_args!("{self:#}"))
+                .hint("see --connect-timeout"))
         })
     }
 
@@ -273,7 +275,7 @@ impl Endpoint {
             let ok = hop.listens() && (i == 0 || hop.stands_on().contains(&Footing::Stream));
             if !ok {
                 let how = if i == 0 { "cannot listen" } else { "cannot listen behind another hop" };
-                return Err(Error::new(Kind::Usage, how).at(hop).hint(format!(
+                return Err(hop.blame(Error::new(Kind::Usage, how)).hint(format!(
                     "where to listen is one of {}; the target comes last",
                     Self::listeners()
                 )));
@@ -287,7 +289,7 @@ impl Endpoint {
         let first = &self.hops[0];
         let socket = first.socket();
         let listener = socket.as_ref().unwrap_or(first).listen(cx).await;
-        let mut listener = listener.map_err(|error| error.at(first))?;
+        let mut listener = listener.map_err(|error| first.blame(error))?;
         let layers = self.layers();
         if layers.is_empty() {
             return Ok(listener);
@@ -316,7 +318,7 @@ impl Endpoint {
     /// The address as written, with the port that the system chose.
     fn announced(&self, socket: &str, implied: bool) -> String {
         let chosen = socket.rsplit(':').next().unwrap_or_default();
-        let mut hops: Vec<String> = self.hops.iter().map(Hop::to_string).collect();
+        let mut hops: Vec<String> = self.hops.iter().map(|hop| format!("{hop:#}")).collect();
         if implied {
             let (scheme, rest) = hops[0].split_once("://").unwrap_or((&hops[0], ""));
             let path = rest.find('/').map_or("", |at| &rest[at..]);
@@ -370,6 +372,7 @@ impl FromStr for Endpoint {
     }
 }
 
+/// `{:#}` hides passwords, for messages and logs.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, hop) in self.hops.iter().enumerate() {
@@ -399,7 +402,7 @@ impl Incoming {
                     Hop::Ws(_) => answer.await,
                     _ => in_time(&cx, answer).await,
                 };
-                duplex = answer.map_err(|error| error.at(hop))?;
+                duplex = answer.map_err(|error| hop.blame(error))?;
             }
             Ok((duplex, peer))
         };
@@ -422,6 +425,11 @@ fn split_hops(text: &str) -> impl Iterator<Item = &str> {
 }
 
 impl Hop {
+    /// Names this hop in an error, without its password.
+    fn blame(&self, error: Error) -> Error {
+        error.at(format_args!("{self:#}"))
+    }
+
     fn parse(text: &str) -> Result<Self, String> {
         if text == "-" {
             return Ok(Self::Stdio(stdio::Stdio));

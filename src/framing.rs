@@ -72,6 +72,9 @@ pub enum Typing {
     Binary,
 }
 
+/// How much of a separator, which is up to four bytes, may be here without the rest.
+const PART_OF_SEPARATOR: usize = 3;
+
 /// Cuts bytes into messages.
 #[derive(Clone, Debug)]
 pub struct Decoder {
@@ -115,7 +118,7 @@ impl Decoder {
             let Some(unit) = unit else {
                 // A frame's own length was checked before it is waited for.
                 let waiting = if self.framing == Framing::Len { 0 } else { buf.len() };
-                self.check(waiting)?;
+                self.check(waiting.saturating_sub(PART_OF_SEPARATOR))?;
                 return Ok(None);
             };
             self.check(unit.len())?;
@@ -160,8 +163,7 @@ impl Decoder {
                 Some(buf.split().freeze())
             }
             None => {
-                // A separator may be up to four bytes, three of which are here.
-                self.scanned = buf.len().saturating_sub(3);
+                self.scanned = buf.len().saturating_sub(PART_OF_SEPARATOR);
                 None
             }
         }
@@ -434,5 +436,28 @@ impl MessageIo for Framed {
 
     fn endless(&self) -> bool {
         self.bytes.endless()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_of_exactly_the_limit_may_arrive_with_half_a_separator() {
+        for (framing, pieces) in [
+            (Framing::Lines, ["abcd\r", "\n"]),
+            (Framing::Blank, ["abcd\n", "\n"]),
+            (Framing::Blank, ["abcd\r\n\r", "\n"]),
+        ] {
+            let mut decoder = Decoder::new(framing, Typing::Auto, 4);
+            let mut buf = BytesMut::from(pieces[0]);
+            assert_eq!(decoder.decode(&mut buf, false).unwrap(), None, "{pieces:?}");
+            buf.extend_from_slice(pieces[1].as_bytes());
+            let message = decoder.decode(&mut buf, false).unwrap();
+            assert_eq!(message, Some(Message::text("abcd")), "{pieces:?}");
+            buf.extend_from_slice(b"abcde");
+            assert!(decoder.decode(&mut buf, true).is_err(), "{pieces:?}");
+        }
     }
 }

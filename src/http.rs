@@ -234,8 +234,13 @@ pub fn parse_response(buf: &[u8]) -> Result<Option<(Response, usize)>> {
     match response.parse(buf).map_err(|error| malformed(format!("not an HTTP answer: {error}")))? {
         httparse::Status::Partial => Ok(None),
         httparse::Status::Complete(len) => {
+            // RFC 9110 section 15: the first digit is the class, and there is no class 0.
+            let status = response.code.unwrap_or_default();
+            if status < 100 {
+                return Err(malformed(format!("not an HTTP answer: status {status:03}")));
+            }
             let head = Response {
-                status: response.code.unwrap_or_default(),
+                status,
                 reason: response.reason.unwrap_or_default().to_owned(),
                 fields: collect(&buf[..len], response.headers)?,
             };
@@ -292,5 +297,6 @@ mod tests {
             assert!(parse_request(head.as_bytes()).is_err(), "{fields:?}");
         }
         assert!(parse_request(b"GET / HTTP/1.0\r\n\r\n").is_err());
+        assert!(parse_response(b"HTTP/1.1 060 \r\n\r\n").is_err());
     }
 }

@@ -14,6 +14,7 @@ pub mod endpoint;
 pub mod accept;
 pub mod duplex;
 pub mod framing;
+mod prefixed;
 pub mod relay;
 
 pub mod hub;

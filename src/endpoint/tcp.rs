@@ -53,7 +53,9 @@ impl Scheme for Tcp {
             Error::new(Kind::Usage, "no host and port")
                 .hint("write tcp://HOST:PORT; `tcp:` alone is for the peers of socks5: and http: listeners")
         })?;
-        ground.open(&to, call).await.map(Duplex::Bytes)
+        // `tcp:` alone would not say where.
+        let opened = ground.open(&to, call).await;
+        opened.map(Duplex::Bytes).map_err(|error| error.at(format_args!("tcp://{to}")))
     }
 
     async fn listen(&self, cx: &Arc<Context>) -> Result<Listener> {

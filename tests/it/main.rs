@@ -21,6 +21,16 @@ mod site;
 // What every test uses: the binary under a deadline, WebSocket peers that misbehave on purpose.
 mod support;
 
+// What holds for all inputs.
+mod properties;
+
+// Proxies to dial through, proxies to be, proxies from the environment.
+mod proxies;
+
+// curl through our proxies.
+#[cfg(feature = "interop")]
+mod interop_proxies;
+
 #[cfg(test)]
 mod itself {
     use std::fs;
