@@ -2,9 +2,10 @@
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::support::{Frame, Towline, tcp_server, ws_server};
+use crate::support::{ClosedPort, Frame, Towline, Ws, answer_http, tcp_server, ws_server};
 
 /// The peer answers only some time after our input has ended.
 #[test]
@@ -135,7 +136,7 @@ fn a_tcp_half_close_reaches_the_other_end() {
 fn a_server_that_takes_the_first_subprotocol_is_not_taken_for_ours() {
     let server = tcp_server(|tcp| {
         // npm's ws grants whatever comes first, without knowing what it means.
-        let mut ws = crate::support::Ws::accept_with(tcp, "Sec-WebSocket-Protocol: towline.v0\r\n");
+        let mut ws = Ws::accept_with(tcp, "Sec-WebSocket-Protocol: towline.v0\r\n");
         let line = ws.recv();
         assert_eq!((line.opcode(), line.text()), (Frame::TEXT, "a line"));
         ws.text("plain");
@@ -144,6 +145,22 @@ fn a_server_that_takes_the_first_subprotocol_is_not_taken_for_ours() {
     });
     let out = Towline::connect([server.ws("/")]).stdin("a line\n").run();
     out.code(0).stdout("plain\n");
+}
+
+#[test]
+fn a_server_that_wants_no_subprotocol_gets_none() {
+    let attempts = AtomicUsize::new(0);
+    let server = tcp_server(move |tcp| {
+        if attempts.fetch_add(1, Ordering::SeqCst) == 0 {
+            return answer_http(tcp, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+        }
+        let mut ws = Ws::accept(tcp);
+        assert_eq!(ws.header("Sec-WebSocket-Protocol"), None);
+        ws.text("plain");
+        ws.close(1000, "");
+        ws.try_recv();
+    });
+    Towline::connect([server.ws("/")]).stdin("a line\n").run().code(0).stdout("plain\n");
 }
 
 #[test]
@@ -180,14 +197,14 @@ fn the_end_of_a_target_is_a_close_1000_and_its_failure_a_1011() {
         let _ = tcp.read(&mut [0]);
     });
     let bridge = Towline::serve(["ws://127.0.0.1:0", &format!("tcp://127.0.0.1:{}", fine.port())]);
-    let mut ws = crate::support::Ws::connect(&bridge.address());
+    let mut ws = Ws::connect(&bridge.address());
     assert_eq!(ws.recv().payload, b"all there is");
     let close = ws.recv();
     assert_eq!((close.opcode(), close.code()), (Frame::CLOSE, 1000));
 
-    let closed = crate::support::ClosedPort::new();
+    let closed = ClosedPort::new();
     let bridge = Towline::serve(["ws://127.0.0.1:0", &format!("tcp://127.0.0.1:{}", closed.port)]);
-    let close = crate::support::Ws::connect(&bridge.address()).recv();
+    let close = Ws::connect(&bridge.address()).recv();
     assert_eq!((close.code(), close.reason()), (1011, "connection refused"));
 }
 
@@ -199,7 +216,7 @@ fn a_close_goes_through_a_chain_of_two_websockets() {
         ws.try_recv();
     });
     let relay = Towline::serve(["ws://127.0.0.1:0", &server.ws("/")]);
-    let close = crate::support::Ws::connect(&relay.address()).recv();
+    let close = Ws::connect(&relay.address()).recv();
     assert_eq!((close.code(), close.reason()), (4009, "busy"));
 }
 

@@ -33,6 +33,7 @@ pub(super) async fn connect(ws: &Ws, ground: Ground, call: &Call<'_>) -> Result<
     let mut redirects = call.cx.shared.ws.max_redirects;
     // Credentials are for the host they were given for, not for one that it names.
     let mut trusted = true;
+    let mut offered = offers(call);
     let here = matches!(ground, Ground::Here);
     let mut ground = Some(ground);
     loop {
@@ -40,16 +41,21 @@ pub(super) async fn connect(ws: &Ws, ground: Ground, call: &Call<'_>) -> Result<
             Ground::Here => proxy::from_environment(ws.secure, &ws.host_port(), call).await?,
             ground => ground,
         };
-        match attempt(&ws, ground, trusted, call).await? {
-            Attempt::Open(duplex) => return Ok(duplex),
-            Attempt::Redirect(to) if here && redirects > 0 => {
+        match attempt(&ws, ground, trusted, &offered, call).await {
+            Ok(Attempt::Open(duplex)) => return Ok(duplex),
+            // A server that will have none of our own subprotocols has them left out.
+            Err(error) if error.kind() == Kind::Status(400) && is_ours(&offered) && here => {
+                offered.clear();
+            }
+            Err(error) => return Err(error),
+            Ok(Attempt::Redirect(to)) if here && redirects > 0 => {
                 redirects -= 1;
                 let next = ws.redirected(&to)?;
                 report::verbose(format_args!("{ws:#}: redirected to {next:#}"));
                 trusted &= next.host_port() == ws.host_port() && next.secure >= ws.secure;
                 ws = next;
             }
-            Attempt::Redirect(to) => {
+            Ok(Attempt::Redirect(to)) => {
                 let status = call.trace.facts().response.as_ref().map_or(0, |it| it.status);
                 let error =
                     Error::new(Kind::Status(status), format!("HTTP {status}, redirected to {to}"));
@@ -64,7 +70,13 @@ enum Attempt {
     Redirect(String),
 }
 
-async fn attempt(ws: &Ws, ground: Ground, trusted: bool, call: &Call<'_>) -> Result<Attempt> {
+async fn attempt(
+    ws: &Ws,
+    ground: Ground,
+    trusted: bool,
+    offered: &[String],
+    call: &Call<'_>,
+) -> Result<Attempt> {
     let mut stream = ground.open(&ws.host_port(), call).await?;
     if ws.secure {
         let host = if ws.host.is_empty() { "localhost" } else { &ws.host };
@@ -72,8 +84,7 @@ async fn attempt(ws: &Ws, ground: Ground, trusted: bool, call: &Call<'_>) -> Res
     }
     let _upgrading = call.trace.enter(Phase::Upgrade);
     let key = generate_key();
-    let offered = offers(call);
-    let request = ws.request(&key, &offered, trusted, call);
+    let request = ws.request(&key, offered, trusted, call);
     let lost = |error| Error::from_io(error, Kind::Lost);
     stream.write_all(request.to_string().as_bytes()).await.map_err(lost)?;
     stream.flush().await.map_err(lost)?;
@@ -91,7 +102,7 @@ async fn attempt(ws: &Ws, ground: Ground, trusted: bool, call: &Call<'_>) -> Res
     if response.status != 101 {
         return refused(response, stream, buf, call).await;
     }
-    let granted = check(&response, &key, &offered)?;
+    let granted = check(&response, &key, offered)?;
     call.trace.facts().subprotocol = granted.map(str::to_owned);
     let bytes = granted == Some(BYTES);
     let socket = Socket::new(stream, buf.to_vec(), Role::Client, bytes, call.cx);
@@ -116,6 +127,11 @@ fn offers(call: &Call<'_>) -> Vec<String> {
         true => vec![PLAIN.to_owned(), BYTES.to_owned()],
         false => call.cx.shared.ws.subprotocol.clone(),
     }
+}
+
+/// Whether the offer is not the user's.
+fn is_ours(offered: &[String]) -> bool {
+    offered.first().is_some_and(|first| first == PLAIN)
 }
 
 impl Ws {
@@ -201,11 +217,13 @@ fn check<'a>(response: &'a Response, key: &str, offered: &[String]) -> Result<Op
     }
     let mut granted = fields.list("Sec-WebSocket-Protocol");
     match (granted.next(), granted.next()) {
+        // Some servers send back what they were offered, as it is.
+        (Some(PLAIN), Some(BYTES)) if is_ours(offered) => Ok(None),
         (Some(_), Some(_)) => bad("more than one subprotocol was granted".into()),
         (Some(one), None) if !offered.iter().any(|it| it == one) => {
             bad(format!("the subprotocol {one} was granted but never offered"))
         }
-        (None, _) if !offered.is_empty() && offered[0] != PLAIN => {
+        (None, _) if !offered.is_empty() && !is_ours(offered) => {
             let error = Error::new(
                 Kind::Handshake,
                 format!("no subprotocol of {} was granted", offered.join(", ")),
