@@ -93,6 +93,19 @@ pub fn verbose(what: fmt::Arguments<'_>) {
     }
 }
 
+/// A record for programs: JSON on one line, whatever `--quiet` says.
+pub fn record(json: &str) {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        match commands_terminal(c) {
+            // All of them are in the Basic Multilingual Plane, so that one escape is enough.
+            true => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => out.push(c),
+        }
+    }
+    line(format_args!("{out}"));
+}
+
 /// A line of a child's stderr, told apart by who said it.
 pub fn child(who: fmt::Arguments<'_>, text: &str) {
     line(format_args!("{}", paint("2", format_args!("[{who}] {}", printable(text)))));
@@ -204,13 +217,16 @@ pub fn printable(text: &str) -> String {
     for c in text.chars() {
         match c {
             '\t' => out.push(c),
-            c if c.is_control() => out.extend(c.escape_default()),
-            // Bidirectional overrides and isolates reorder what stands around them.
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => out.extend(c.escape_unicode()),
+            c if commands_terminal(c) => out.extend(c.escape_default()),
             c => out.push(c),
         }
     }
     out
+}
+
+fn commands_terminal(c: char) -> bool {
+    // Bidirectional overrides and isolates reorder what stands around them.
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Prints a page the user asked for (a completion script, a manual page) on stdout.
