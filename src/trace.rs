@@ -26,8 +26,19 @@ pub struct Facts {
     pub body: String,
     /// The subprotocol that was granted.
     pub subprotocol: Option<String>,
+    /// Why a sound 101 was not good enough, if it was not.
+    pub unmet: Option<Term>,
     /// The last TLS session.
     pub tls: Option<TlsFacts>,
+}
+
+/// What the two ends of a WebSocket handshake have to agree on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Term {
+    /// The subprotocol.
+    Subprotocol,
+    /// The extensions.
+    Extension,
 }
 
 /// What a TLS handshake agreed on.

@@ -18,7 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::framing;
 use crate::http::{self, Fields, Request, Response};
 use crate::report;
-use crate::trace::Phase;
+use crate::trace::{Phase, Term};
 
 /// The largest answer head; the peer was chosen by the user, so there is no flag.
 const MAX_HEAD: usize = 64 << 10;
@@ -102,7 +102,11 @@ async fn attempt(
     if response.status != 101 {
         return refused(response, stream, buf, call).await;
     }
-    let granted = check(&response, &key, offered)?;
+    check(&response, &key)?;
+    let granted = terms(&response, offered).map_err(|(term, error)| {
+        call.trace.facts().unmet = Some(term);
+        error
+    })?;
     call.trace.facts().subprotocol = granted.map(str::to_owned);
     let bytes = granted == Some(BYTES);
     let socket = Socket::new(stream, buf.to_vec(), Role::Client, bytes, call.cx);
@@ -200,36 +204,45 @@ fn decoded(login: &str) -> String {
     percent_encoding::percent_decode_str(login).decode_utf8_lossy().into_owned()
 }
 
-/// Checks a 101 (RFC 6455 section 4.1) and returns the subprotocol it grants.
-fn check<'a>(response: &'a Response, key: &str, offered: &[String]) -> Result<Option<&'a str>> {
-    let bad = |what: String| Err(Error::new(Kind::Handshake, what));
+/// Checks whether a 101 is sound (RFC 6455 section 4.1).
+fn check(response: &Response, key: &str) -> Result<()> {
+    let bad = |what: &str| Err(Error::new(Kind::Handshake, what));
     let fields = &response.fields;
     if !fields.has("Upgrade", "websocket") || !fields.has("Connection", "Upgrade") {
-        return bad("a 101 that does not upgrade to websocket".into());
+        return bad("a 101 that does not upgrade to websocket");
     }
     match fields.get("Sec-WebSocket-Accept") {
-        Some(accept) if accept == derive_accept_key(key.as_bytes()) => {}
-        Some(_) => return bad("the Sec-WebSocket-Accept does not match the key".into()),
-        None => return bad("a 101 without Sec-WebSocket-Accept".into()),
+        Some(accept) if accept == derive_accept_key(key.as_bytes()) => Ok(()),
+        Some(_) => bad("the Sec-WebSocket-Accept does not match the key"),
+        None => bad("a 101 without Sec-WebSocket-Accept"),
     }
+}
+
+/// Checks what a sound 101 agrees to, and returns the subprotocol it grants.
+fn terms<'a>(response: &'a Response, offered: &[String]) -> Result<Option<&'a str>, (Term, Error)> {
+    let bad = |term, what: String| Err((term, Error::new(Kind::Handshake, what)));
+    let fields = &response.fields;
     if let Some(extension) = fields.list("Sec-WebSocket-Extensions").next() {
-        return bad(format!("the extension {extension} was granted but never offered"));
+        let what = format!("the extension {extension} was granted but never offered");
+        return bad(Term::Extension, what);
     }
     let mut granted = fields.list("Sec-WebSocket-Protocol");
     match (granted.next(), granted.next()) {
         // Some servers send back what they were offered, as it is.
         (Some(PLAIN), Some(BYTES)) if is_ours(offered) => Ok(None),
-        (Some(_), Some(_)) => bad("more than one subprotocol was granted".into()),
+        (Some(_), Some(_)) => {
+            bad(Term::Subprotocol, "more than one subprotocol was granted".into())
+        }
         (Some(one), None) if !offered.iter().any(|it| it == one) => {
-            bad(format!("the subprotocol {one} was granted but never offered"))
+            bad(Term::Subprotocol, format!("the subprotocol {one} was granted but never offered"))
         }
         (None, _) if !offered.is_empty() && !is_ours(offered) => {
             let error = Error::new(
                 Kind::Handshake,
                 format!("no subprotocol of {} was granted", offered.join(", ")),
             );
-            Err(error
-                .hint("the server does not know it; leave out --subprotocol to connect without"))
+            let hint = "the server does not know it; leave out --subprotocol to connect without";
+            Err((Term::Subprotocol, error.hint(hint)))
         }
         (granted, _) => Ok(granted),
     }
