@@ -1,28 +1,29 @@
 //! The probe of `connect`: send this, expect that, in command-line order.
+//!
+//! A [`Script`] is what the flags say. A [`Session`] plays it against one connection, decides how
+//! the run ended and writes the reports:
+//!
+//! - [`Session::greet`] holds the outcome of connecting against what is expected of it,
+//! - [`Session::watch`] makes the far end count what passes,
+//! - [`Session::play`] plays the steps,
+//! - [`Session::finish`] writes the reports.
 
-use clap::{ArgMatches, Args, Command, FromArgMatches};
+mod codes;
+mod end;
+mod flags;
+mod handshake;
+mod junit;
+mod mute;
+mod pattern;
+mod play;
+mod record;
+mod script;
+mod session;
+mod step;
+mod tap;
+mod template;
+mod wire;
 
-/// The steps of a probe in the order they were written.
-#[derive(Clone, Debug, Default)]
-pub struct Script {}
-
-impl FromArgMatches for Script {
-    fn from_arg_matches(_matches: &ArgMatches) -> Result<Self, clap::Error> {
-        Ok(Self::default())
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        *self = Self::from_arg_matches(matches)?;
-        Ok(())
-    }
-}
-
-impl Args for Script {
-    fn augment_args(command: Command) -> Command {
-        command
-    }
-
-    fn augment_args_for_update(command: Command) -> Command {
-        Self::augment_args(command)
-    }
-}
+pub use mute::mute;
+pub use script::Script;
+pub use session::{Next, Session};

@@ -1,0 +1,181 @@
+//! The far end under watch: what passes is counted, the last messages are remembered, and one
+//! that was rejected ends the session, whoever reads it.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use futures_util::{Sink, Stream};
+
+use super::pattern::Matcher;
+use super::step::{cut, quoted};
+use crate::duplex::{Body, Close, Message, MessageIo, MessageStream};
+use crate::error::{Error, Kind, Result};
+use crate::relay::Count;
+
+/// How many of the last messages are remembered, and how much of each.
+const LAST: (usize, usize) = (5, 200);
+
+/// What has passed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally {
+    pub(super) sent: Count,
+    pub(super) received: Count,
+    /// The time from the handshake to the first message.
+    pub(super) first: Option<Duration>,
+    /// The last messages received, shortened.
+    pub(super) last: VecDeque<String>,
+    /// The first Close, and who said it.
+    pub(super) close: Option<(Close, By)>,
+    /// The place of the `--reject` that a message has hit.
+    pub(super) rejected: Option<usize>,
+}
+
+/// Who closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    Us,
+    Peer,
+}
+
+/// A tally that the far end keeps while others look at it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shared(Arc<Mutex<Tally>>);
+
+impl Shared {
+    pub(super) fn get(&self) -> MutexGuard<'_, Tally> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What fails the session if a message matches it, and how it was written.
+pub(super) type Rejects = Vec<(String, Matcher)>;
+
+/// The far end, watched.
+pub(super) struct Tap {
+    far: MessageStream,
+    tally: Shared,
+    rejects: Rejects,
+    since: Instant,
+}
+
+impl Tap {
+    pub(super) fn new(far: MessageStream, tally: Shared, rejects: Rejects) -> Self {
+        Self { far, tally, rejects, since: Instant::now() }
+    }
+
+    fn received(&self, message: &Message) -> Result<()> {
+        let mut tally = self.tally.get();
+        if let Body::Close(close) = &message.body {
+            tally.close.get_or_insert((close.clone(), By::Peer));
+        }
+        if !message.is_data() {
+            return Ok(());
+        }
+        let payload = message.payload();
+        add(&mut tally.received, payload);
+        tally.first.get_or_insert_with(|| self.since.elapsed());
+        if tally.last.len() == LAST.0 {
+            tally.last.pop_front();
+        }
+        tally.last.push_back(shown(message));
+        let Some(hit) = self.rejects.iter().position(|(_, matcher)| matcher.matches(payload))
+        else {
+            return Ok(());
+        };
+        tally.rejected = Some(hit);
+        let what = format!("{}: received {}", self.rejects[hit].0, quoted(&shown(message), '"'));
+        Err(Error::new(Kind::Expectation, what))
+    }
+}
+
+/// The beginning of a message as text; what is not UTF-8 as hexadecimal digits.
+pub(super) fn shown(message: &Message) -> String {
+    let payload = message.payload();
+    match str::from_utf8(payload) {
+        Ok(text) => cut(text, LAST.1),
+        Err(_) => {
+            let digits = payload.iter().take(LAST.1 / 2).map(|byte| format!("{byte:02x}"));
+            let more = if payload.len() > LAST.1 / 2 { "…" } else { "" };
+            format!("0x{}{more}", digits.collect::<String>())
+        }
+    }
+}
+
+fn add(count: &mut Count, payload: &[u8]) {
+    count.messages += 1;
+    count.bytes += payload.len() as u64;
+}
+
+impl Stream for Tap {
+    type Item = Result<Message>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let item = ready!(Pin::new(&mut self.far).poll_next(cx));
+        Poll::Ready(item.map(|message| {
+            let message = message?;
+            self.received(&message)?;
+            Ok(message)
+        }))
+    }
+}
+
+impl Sink<Message> for Tap {
+    type Error = Error;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.far).poll_ready(cx)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<()> {
+        {
+            let mut tally = self.tally.get();
+            match &message.body {
+                Body::Text(_) | Body::Binary(_) => add(&mut tally.sent, message.payload()),
+                Body::Close(close) => {
+                    tally.close.get_or_insert((close.clone(), By::Us));
+                }
+                Body::Ping(_) | Body::Pong(_) => {}
+            }
+        }
+        Pin::new(&mut self.far).start_send(message)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.far).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        if !self.far.half_closes() {
+            self.tally.get().close.get_or_insert((Close::new(1000, ""), By::Us));
+        }
+        Pin::new(&mut self.far).poll_close(cx)
+    }
+}
+
+impl MessageIo for Tap {
+    fn half_closes(&self) -> bool {
+        self.far.half_closes()
+    }
+
+    fn answers_pings(&self) -> bool {
+        self.far.answers_pings()
+    }
+
+    fn abort(&mut self, why: &Error) {
+        if !self.far.half_closes() {
+            self.tally.get().close.get_or_insert((Close::from(why), By::Us));
+        }
+        self.far.abort(why);
+    }
+
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.far.poll_finish(cx)
+    }
+
+    fn endless(&self) -> bool {
+        self.far.endless()
+    }
+}
