@@ -156,7 +156,7 @@ pub struct ConsoleArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Waiting and reconnecting")]
 pub struct PersistArgs {
-    /// Give up after this time, whatever happens [default: 60s where there are probe steps]
+    /// Give up after this time, whatever happens [default: 60s where a probe expects something]
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub timeout: Option<Duration>,
 

@@ -1,5 +1,6 @@
 //! `connect`: two ends, joined once, or again and again with `--reconnect`.
 
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::duplex::Duplex;
 use crate::endpoint::{Call, Endpoint, Shape, Side};
 use crate::error::{Error, Kind, Result};
 use crate::framing::Framing;
+use crate::probe::{self, Next, mute};
 use crate::relay::{self, Ended, Options, Pair};
 use crate::report;
 use crate::signal::Signals;
@@ -20,6 +22,9 @@ use crate::trace::Trace;
 /// A connection that has lived for this long was a good one: the next pauses begin small again.
 const STABLE: Duration = Duration::from_secs(10);
 
+/// How long a probe may take where `--timeout` does not say.
+const PROBE_TIME: Duration = Duration::from_secs(60);
+
 /// Joins the two addresses.
 ///
 /// # Errors
@@ -27,21 +32,26 @@ const STABLE: Duration = Duration::from_secs(10);
 pub async fn run(args: ConnectArgs) -> Result<()> {
     let cx = Arc::new(Context::for_connect(&args));
     let mut signals = Signals::listen()?;
-    let mut session = Session::new(&args, &cx);
+    let mut session = Session::new(&args, &cx)?;
+    let timeout = args.persist.timeout.or(args.script.decides().then_some(PROBE_TIME));
     let run = async {
-        match args.persist.timeout {
+        match timeout {
             Some(patience) if patience < Duration::MAX => session.run_within(patience).await,
             _ => session.run().await,
         }
     };
-    match signals.run(&cx.stop, run).await {
+    let outcome = match signals.run(&cx.stop, run).await {
         (Some(signal), Err(_)) => Err(Error::new(signal, "interrupted")),
         (_, outcome) => outcome,
-    }
+    };
+    session.probe.finish(outcome, &session.trace)
 }
 
 struct Session<'a> {
     args: &'a ConnectArgs,
+    probe: probe::Session<'a>,
+    /// What was found out by the last attempt to connect.
+    trace: Trace,
     cx: &'a Arc<Context>,
     near: Endpoint,
     far: Endpoint,
@@ -51,30 +61,31 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn new(args: &'a ConnectArgs, cx: &'a Arc<Context>) -> Self {
+    fn new(args: &'a ConnectArgs, cx: &'a Arc<Context>) -> Result<Self> {
         let mut addresses = args.addresses.clone();
         let far = addresses.pop().expect("clap asks for an address");
         let near = addresses.pop().unwrap_or_else(Endpoint::console);
         let framing = cx.shared.join.framing([near.framing(), far.framing()]);
         let mut options = Options::new(cx, framing);
         options.keep_near = args.persist.reconnect;
-        Self { args, cx, near, far, options, near_end: None }
+        let probe = probe::Session::new(&args.script, cx, &far)?;
+        let trace = Trace::default();
+        Ok(Self { args, probe, trace, cx, near, far, options, near_end: None })
     }
 
     /// Gives up when the time is over, after the far end was told.
     async fn run_within(&mut self, patience: Duration) -> Result<()> {
         let stop = self.cx.stop.clone();
-        let run = self.run();
-        tokio::pin!(run);
-        match timeout(patience, &mut run).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                stop.cancel();
-                let _ = run.await;
-                let what = format!("not finished after {patience:?} (--timeout)");
-                Err(Error::new(Kind::Timeout, what))
+        {
+            let run = self.run();
+            tokio::pin!(run);
+            if let Ok(outcome) = timeout(patience, &mut run).await {
+                return outcome;
             }
+            stop.cancel();
+            let _ = run.await;
         }
+        Err(self.probe.out_of_time(patience))
     }
 
     /// Connects and joins, as often as the flags ask for it.
@@ -99,8 +110,10 @@ impl<'a> Session<'a> {
                 Err(error) => {
                     let waiting = ready_by.is_some_and(|ready_by| Instant::now() < ready_by);
                     let retries = persist.max_retries.is_none_or(|most| backoff.attempts() < most);
-                    if !is_transient(&error) || !(waiting || (persist.reconnect && retries)) {
-                        return Err(error);
+                    let again = is_transient(&error) && !self.args.script.allows(error.kind());
+                    if !again || !(waiting || (persist.reconnect && retries)) {
+                        // A refusal may be what the probe is about.
+                        return self.probe.greet(Err(error), &self.trace).await.map(drop);
                     }
                     Some(error)
                 }
@@ -126,14 +139,14 @@ impl<'a> Session<'a> {
     }
 
     /// Connects the far end; stdin is not read before that has succeeded.
-    async fn dial(&self) -> Result<Duplex> {
-        let trace = Trace::default();
+    async fn dial(&mut self) -> Result<Duplex> {
+        self.trace = Trace::default();
         let call = Call {
             cx: self.cx,
             near: self.near_shape(),
             side: Side::Far,
             peer: None,
-            trace: &trace,
+            trace: &self.trace,
         };
         tokio::select! {
             far_end = self.far.connect_in_time(&call) => far_end,
@@ -143,7 +156,9 @@ impl<'a> Session<'a> {
 
     /// What the near end deals in, as far as that can be told before it is opened.
     fn near_shape(&self) -> Shape {
-        let raw = matches!(self.cx.shared.join.frame, None | Some(Framing::Raw));
+        // A script deals in messages.
+        let raw = matches!(self.cx.shared.join.frame, None | Some(Framing::Raw))
+            && self.args.script.is_empty();
         match (&self.near_end, self.near.shape()) {
             (Some(Duplex::Bytes(_)), _) => Shape::Bytes,
             (Some(Duplex::Messages(_)), _) => Shape::Messages,
@@ -159,13 +174,38 @@ impl<'a> Session<'a> {
     }
 
     async fn join(&mut self, far_end: Duplex) -> Result<Ended> {
+        let Some(mut far_end) = self.probe.greet(Ok(far_end), &self.trace).await? else {
+            return Ok(Ended::default());
+        };
+        if !self.args.script.is_empty() {
+            let messages = far_end.into_messages(&self.options.decoder);
+            far_end = Duplex::Messages(self.probe.watch(messages));
+        }
         let near_end = match self.near_end.take() {
             Some(near_end) => near_end,
             None => self.open_near(&far_end).await?,
         };
         let mut pair = Pair::new(near_end, far_end, &self.options.decoder);
-        let ended = relay::relay(&mut pair, &self.options).await;
+        let ended = self.play(&mut pair).await;
         self.near_end = Some(pair.into_near());
+        ended
+    }
+
+    /// Plays the script, if there is one, and joins the ends if it leaves anything to do.
+    async fn play(&mut self, pair: &mut Pair) -> Result<Ended> {
+        if let Pair::Messages(near, far) = pair
+            && !self.args.script.is_empty()
+        {
+            match self.probe.play(near, far).await? {
+                Next::Relay => {}
+                Next::Over => return Ok(Ended::default()),
+                Next::Closed(close) => {
+                    let (close, by) = (Some(close), Some(Side::Far));
+                    return Ok(Ended { close, by, ..Ended::default() });
+                }
+            }
+        }
+        let ended = relay::relay(pair, &self.options).await;
         ended.map_err(|error| error.at(format_args!("{:#}", self.far)))
     }
 
@@ -176,7 +216,14 @@ impl<'a> Session<'a> {
         };
         let trace = Trace::default();
         let call = Call { cx: self.cx, near, side: Side::Near, peer: None, trace: &trace };
-        self.near.connect_in_time(&call).await
+        let near_end = self.near.connect_in_time(&call).await?;
+        // A script that speaks for itself needs no stdin, unless it is asked for or a person sits
+        // there.
+        let asked = self.args.addresses.len() > 1 || io::stdin().is_terminal();
+        Ok(match self.args.script.sends() && !asked {
+            true => Duplex::Messages(mute(near_end.into_messages(&self.options.decoder))),
+            false => near_end,
+        })
     }
 
     /// A join that was ended by a Close other than the ordinary one has failed.
