@@ -9,6 +9,8 @@ mod ends;
 mod exits;
 // How bytes become messages and messages bytes.
 mod frames;
+// The probe of `connect`: steps, checks, exit codes, reports.
+mod probe;
 // Announcing, limits, draining, sockets that others opened, rude peers.
 mod serving;
 // The test page in a real browser.
