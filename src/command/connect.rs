@@ -26,6 +26,7 @@ const STABLE: Duration = Duration::from_secs(10);
 /// Whatever ends the join other than well.
 pub async fn run(args: ConnectArgs) -> Result<()> {
     let cx = Arc::new(Context::for_connect(&args));
+    cx.tls.check_client()?;
     let mut signals = Signals::listen()?;
     let mut session = Session::new(&args, &cx);
     let run = async {
