@@ -31,6 +31,7 @@ const PROBE_TIME: Duration = Duration::from_secs(60);
 /// Whatever ends the join other than well.
 pub async fn run(args: ConnectArgs) -> Result<()> {
     let cx = Arc::new(Context::for_connect(&args));
+    cx.tls.check_client()?;
     let mut signals = Signals::listen()?;
     let mut session = Session::new(&args, &cx)?;
     let timeout = args.persist.timeout.or(args.script.decides().then_some(PROBE_TIME));

@@ -23,6 +23,7 @@ pub async fn run(mut args: ServeArgs) -> Result<()> {
         address.check_listen()?;
     }
     let cx = Arc::new(Context::for_serve(&args, target)?);
+    cx.tls.check_client()?;
     if args.addresses.iter().any(Endpoint::is_tls) {
         cx.tls.check_server()?;
     }

@@ -33,6 +33,13 @@ mod proxies;
 #[cfg(feature = "interop")]
 mod interop_proxies;
 
+// TLS between two towlines, and what is said when it fails.
+mod tls;
+
+// TLS with OpenSSL at the other end.
+#[cfg(feature = "interop")]
+mod interop_tls;
+
 #[cfg(test)]
 mod itself {
     use std::fs;

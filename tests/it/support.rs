@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
+pub(crate) mod certs;
 pub(crate) mod peer;
 
 pub(crate) use peer::{

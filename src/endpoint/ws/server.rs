@@ -26,7 +26,7 @@ pub(super) async fn answer(
     cx: &Arc<Context>,
 ) -> Result<Duplex> {
     if ws.secure {
-        stream = in_time(cx, cx.tls.accept(stream, peer)).await?;
+        stream = in_time(cx, cx.tls.accept(stream, &["http/1.1"], peer)).await?;
     }
     let max = cx.serve.as_ref().map_or(16 << 10, |serve| serve.http.max_header);
     let lost = |error| Error::from_io(error, Kind::Lost);
