@@ -57,8 +57,12 @@ impl Scheme for Unix {
         Ok(Duplex::Bytes(ByteStream::Unix(stream)))
     }
 
-    async fn listen(&self, _: &Arc<Context>) -> Result<Listener> {
-        let bound = self.bind().await?;
+    async fn listen(&self, cx: &Arc<Context>) -> Result<Listener> {
+        let bound = match cx.inherited.unix().and_then(|it| it.map(Bound::adopt).transpose()) {
+            Ok(Some(bound)) => bound,
+            Ok(None) => self.bind().await?,
+            Err(error) => return Err(not_listening(&error)),
+        };
         let address: Arc<str> = self.to_string().into();
         let incoming = stream::unfold(bound, {
             let address = address.clone();
@@ -137,7 +141,7 @@ impl Unix {
             outcome => outcome,
         };
         let socket = outcome.map_err(|error| {
-            let refused = Error::new(Kind::Refused, format!("cannot listen: {}", plain(&error)));
+            let refused = not_listening(&error);
             match (error.kind(), fs::symlink_metadata(&path)) {
                 (io::ErrorKind::AddrInUse, Ok(file)) if !file.file_type().is_socket() => {
                     refused.hint("a file that is not a socket is in the way")
@@ -150,6 +154,10 @@ impl Unix {
         let identity = identity(&path);
         Ok(Bound { socket, path, identity })
     }
+}
+
+fn not_listening(error: &io::Error) -> Error {
+    Error::new(Kind::Refused, format!("cannot listen: {}", plain(error)))
 }
 
 /// Removes a socket file that nobody listens on any more; true if there was one.
@@ -173,6 +181,15 @@ struct Bound {
     socket: UnixListener,
     path: PathBuf,
     identity: Option<(u64, u64)>,
+}
+
+impl Bound {
+    /// Takes a socket that was opened for us. Its file is left to whoever made it.
+    fn adopt(socket: std::os::unix::net::UnixListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let socket = UnixListener::from_std(socket)?;
+        Ok(Self { socket, path: PathBuf::new(), identity: None })
+    }
 }
 
 impl Drop for Bound {
