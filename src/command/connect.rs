@@ -29,12 +29,15 @@ pub async fn run(args: ConnectArgs) -> Result<()> {
     let mut signals = Signals::listen()?;
     let mut session = Session::new(&args, &cx);
     let run = async {
-        match args.persist.timeout {
+        let outcome = match args.persist.timeout {
             Some(patience) if patience < Duration::MAX => session.run_within(patience).await,
             _ => session.run().await,
-        }
+        };
+        // An end that it still holds may be a child.
+        drop(session);
+        outcome
     };
-    match signals.run(&cx.stop, run).await {
+    match signals.run(&cx.stop, cx.children.until_stopped(run)).await {
         (Some(signal), Err(_)) => Err(Error::new(signal, "interrupted")),
         (_, outcome) => outcome,
     }

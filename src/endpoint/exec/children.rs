@@ -1,8 +1,9 @@
 //! Every child of this process: how many there may be, and how each is stopped and reaped.
 
+use std::collections::HashSet;
 use std::io;
 use std::process::ExitStatus;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
@@ -19,9 +20,27 @@ use crate::report;
 /// The children of one run.
 pub(crate) struct Children {
     guards: TaskTracker,
+    groups: Groups,
     room: Arc<Semaphore>,
     max: usize,
     grace: Duration,
+}
+
+/// The process groups that are not known to be gone.
+type Groups = Arc<Mutex<HashSet<Pid>>>;
+
+struct KillOnDrop<'a>(&'a Groups);
+
+impl Drop for KillOnDrop<'_> {
+    fn drop(&mut self) {
+        for group in lock(self.0).drain() {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+fn lock(groups: &Groups) -> MutexGuard<'_, HashSet<Pid>> {
+    groups.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The right to start one more child.
@@ -51,24 +70,32 @@ impl Children {
         let max = args.max_children.min(Semaphore::MAX_PERMITS);
         Self {
             guards: TaskTracker::new(),
+            groups: Groups::default(),
             room: Arc::new(Semaphore::new(max)),
             max,
             grace: args.stop_grace,
         }
     }
 
-    /// Waits until no child is left. Each is stopped when its connection is dropped, which takes
-    /// no longer than the steps of the ladder.
-    pub(crate) async fn all_stopped(&self) {
+    /// Runs `work` and then waits until no child is left. Each is stopped when its connection is
+    /// dropped, which takes no longer than the steps of the ladder. If this is not awaited to its
+    /// end, what is left is killed.
+    pub(crate) async fn until_stopped<T>(&self, work: impl Future<Output = T>) -> T {
+        let _left = KillOnDrop(&self.groups);
+        let outcome = work.await;
         self.guards.close();
         self.guards.wait().await;
+        outcome
     }
 
     /// Whether one more child may be started.
     pub(super) fn admit(&self) -> Result<Permit> {
         self.room.clone().try_acquire_owned().map(Permit).map_err(|_| {
-            Error::new(Kind::Local, format!("{} children are running already", self.max))
-                .hint("raise --max-children")
+            let running = match self.max {
+                1 => "1 child is running already".to_owned(),
+                max => format!("{max} children are running already"),
+            };
+            Error::new(Kind::Local, running).hint("raise --max-children")
         })
     }
 
@@ -101,8 +128,13 @@ impl Children {
             outcome: None,
             tell: Some(tell),
         };
+        let groups = self.groups.clone();
+        lock(&groups).extend(group);
         self.guards.spawn(async move {
             guard.watch(stopped).await;
+            if let Some(group) = group {
+                lock(&groups).remove(&group);
+            }
             drop(permit.0);
         });
         Guarded { stop: Some(stop), outcome }
@@ -145,12 +177,14 @@ impl Guard {
         if begin == Stop::Gently && timeout(self.grace, self.gone()).await.is_ok() {
             return;
         }
-        for signal in [Signal::HUP, Signal::TERM] {
+        for (signal, name) in [(Signal::HUP, "SIGHUP"), (Signal::TERM, "SIGTERM")] {
+            report::verbose(format_args!("{}: stopping it with {name}", self.who));
             self.signal(signal);
             if timeout(self.grace, self.gone()).await.is_ok() {
                 return;
             }
         }
+        report::warn(format_args!("{}: did not stop; killed", self.who));
         self.signal(Signal::KILL);
         // Not even SIGKILL ends a process inside a system call that cannot be interrupted.
         if timeout(LAST, self.gone()).await.is_err() {
@@ -161,10 +195,6 @@ impl Guard {
     fn signal(&mut self, signal: Signal) {
         let Some(group) = self.group else { return };
         self.signalled = true;
-        match signal {
-            Signal::KILL => report::warn(format_args!("{}: did not stop; killed", self.who)),
-            _ => report::verbose(format_args!("{}: stopping it with {signal:?}", self.who)),
-        }
         let _ = kill_process_group(group, signal);
         // A stopped process (SIGTTIN, SIGTSTP) would not see the signal.
         let _ = kill_process_group(group, Signal::CONT);
