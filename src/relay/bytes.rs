@@ -154,6 +154,14 @@ impl Join<'_> {
         if event.is_pending() {
             event = self.up.poll(cx, self.near, self.far, Side::Near);
         }
+        // An end may turn out to be endless only now, after the other one has ended.
+        if event.is_pending() {
+            for side in [Side::Near, Side::Far] {
+                if self.lane(side.other()).done && self.end(side).endless() {
+                    event = Poll::Ready(Event::Ended(side.other()));
+                }
+            }
+        }
         if self.patience.is_some() && self.moved() != before {
             self.since = Instant::now();
         }
