@@ -123,15 +123,13 @@ fn shell(line: &str) -> Vec<String> {
 fn not_started(error: &io::Error, program: &str) -> Error {
     match error.kind() {
         io::ErrorKind::NotFound if program.contains('/') => {
-            Error::new(Kind::Local, format!("no such program: {program}"))
+            Error::new(Kind::Local, "no such program")
         }
-        io::ErrorKind::NotFound => Error::new(Kind::Local, format!("no such program: {program}"))
-            .hint("it is not in PATH; a line for the shell is written sh:LINE"),
-        io::ErrorKind::PermissionDenied => {
-            Error::new(Kind::Local, format!("cannot run {program}: permission denied"))
-                .hint("is it a program, and executable?")
-        }
-        _ => Error::new(Kind::Local, format!("cannot run {program}: {}", plain(error))),
+        io::ErrorKind::NotFound => Error::new(Kind::Local, "no such program")
+            .hint(format!("`{program}` is not in PATH; a line for the shell is written sh:LINE")),
+        io::ErrorKind::PermissionDenied => Error::new(Kind::Local, plain(error))
+            .hint(format!("`{program}` has to be an executable file")),
+        _ => Error::new(Kind::Local, format!("cannot start: {}", plain(error))),
     }
 }
 

@@ -30,6 +30,9 @@ mod proxies;
 // curl through our proxies.
 #[cfg(feature = "interop")]
 mod interop_proxies;
+mod exec;
+mod file;
+mod unix;
 
 #[cfg(test)]
 mod itself {
