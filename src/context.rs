@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::{
     ConnectArgs, EchoArgs, HttpArgs, HubArgs, ServeArgs, ServerArgs, ServerTlsArgs, SharedArgs,
 };
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Children, Endpoint};
 use crate::error::Result;
 use crate::hub::Hubs;
 use crate::inherited::Inherited;
@@ -29,6 +29,8 @@ pub struct Context {
     pub hubs: Hubs,
     /// Sockets that were opened for us.
     pub inherited: Inherited,
+    /// The children of `exec:` and the like.
+    pub(crate) children: Children,
     /// Figures for `/metrics`.
     pub metrics: Metrics,
     /// Cancelled when the run is to end.
@@ -79,6 +81,7 @@ impl Context {
         let stop = CancellationToken::new();
         Self {
             tls: Tls::new(shared.tls.clone(), tls),
+            children: Children::new(&shared.exec),
             shared,
             hubs: Hubs::new(serve.as_ref().map(|serve| serve.hub.clone())),
             serve,

@@ -30,6 +30,7 @@ mod ws;
 
 pub use ws::Text;
 
+pub(crate) use exec::Children;
 pub(crate) use tcp::HostPort;
 
 // The table, in the order in which a reader meets the schemes in help and manual.
@@ -40,6 +41,7 @@ schemes! {
     tls::Tls,
     ws::Ws,
     exec::Exec,
+    exec::Pty,
     file::File,
     echo::Echo,
     null::Null,

@@ -36,12 +36,15 @@ pub async fn run(args: ConnectArgs) -> Result<()> {
     let mut session = Session::new(&args, &cx)?;
     let timeout = args.persist.timeout.or(args.script.decides().then_some(PROBE_TIME));
     let run = async {
-        match timeout {
+        let outcome = match timeout {
             Some(patience) if patience < Duration::MAX => session.run_within(patience).await,
             _ => session.run().await,
-        }
+        };
+        // It may be a child that has to be stopped.
+        session.near_end = None;
+        outcome
     };
-    let outcome = match signals.run(&cx.stop, run).await {
+    let outcome = match signals.run(&cx.stop, cx.children.until_stopped(run)).await {
         (Some(signal), Err(_)) => Err(Error::new(signal, "interrupted")),
         (_, outcome) => outcome,
     };

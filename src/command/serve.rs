@@ -30,14 +30,16 @@ pub async fn run(mut args: ServeArgs) -> Result<()> {
     let mut signals = Signals::listen()?;
     if args.server.inetd {
         let one = args.addresses[0].over_stdio(&cx).await?;
-        return signals.run(&cx.stop, serve_one(one, &cx)).await.1;
+        let serving = cx.children.until_stopped(serve_one(one, &cx));
+        return signals.run(&cx.stop, serving).await.1;
     }
     let mut listeners = Vec::new();
     for address in &args.addresses {
         listeners.push(address.listen(&cx).await?);
     }
     announce(&args, &listeners);
-    match signals.run(&cx.stop, accept(listeners, cx.clone())).await {
+    let accepting = cx.children.until_stopped(accept(listeners, cx.clone()));
+    match signals.run(&cx.stop, accepting).await {
         (Some(Kind::Interrupted), Ok(())) => Err(Error::new(Kind::Interrupted, "interrupted")),
         (_, outcome) => outcome,
     }

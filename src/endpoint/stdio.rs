@@ -75,7 +75,7 @@ pub(crate) fn handed_over() -> Result<(ByteStream, Peer)> {
 /// stdin and stdout as one byte stream.
 pub(crate) struct Console {
     stdin: Stdin,
-    stdout: Stdout,
+    stdout: Output,
     terminal: bool,
     /// Whether stdin has said anything at all, and whether it has ended.
     spoke: bool,
@@ -87,7 +87,7 @@ impl Console {
         let terminal = io::stdin().is_terminal();
         Self {
             stdin: tokio::io::stdin(),
-            stdout: tokio::io::stdout(),
+            stdout: Output::new(),
             terminal,
             spoke: false,
             ended: false,
@@ -128,15 +128,48 @@ impl AsyncWrite for Console {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stdout).poll_write(cx, buf).map_err(output)
+        Pin::new(&mut self.stdout).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stdout).poll_flush(cx).map_err(output)
+        Pin::new(&mut self.stdout).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stdout).poll_flush(cx).map_err(output)
+        Pin::new(&mut self.stdout).poll_shutdown(cx)
+    }
+}
+
+impl Io for Console {
+    fn endless(&self) -> bool {
+        self.terminal || (self.ended && !self.spoke)
+    }
+}
+
+/// stdout, which stays open when a join ends.
+pub(crate) struct Output(Stdout);
+
+impl Output {
+    pub(crate) fn new() -> Self {
+        Self(tokio::io::stdout())
+    }
+}
+
+impl AsyncWrite for Output {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf).map_err(output)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx).map_err(output)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_flush(cx)
     }
 }
 
@@ -145,11 +178,5 @@ fn output(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::BrokenPipe => Error::new(Kind::ClosedOutput, "stdout was closed").into(),
         _ => Error::io(error).at("stdout").into(),
-    }
-}
-
-impl Io for Console {
-    fn endless(&self) -> bool {
-        self.terminal || (self.ended && !self.spoke)
     }
 }

@@ -1,15 +1,29 @@
-//! `unix:PATH, unix:@NAME`.
+//! `unix:PATH`, `unix:@NAME`.
 
 use std::fmt;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt};
+use tokio::net::{UnixListener, UnixStream};
 
 use super::{Call, Footing, Ground, Scheme, Shape};
-use crate::duplex::Duplex;
-use crate::error::{Error, Kind, Result};
+use crate::accept::{Incoming, Listener, Peer};
+use crate::context::Context;
+use crate::duplex::{ByteStream, Duplex};
+use crate::error::{Error, Kind, Result, plain};
+use crate::trace::Phase;
 
-/// a Unix stream socket, in the file system or abstract.
+/// A Unix stream socket, in the file system or in Linux's abstract namespace.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Unix {
-    rest: String,
+    /// As written: a path, or `@` and a name.
+    name: String,
 }
 
 impl Scheme for Unix {
@@ -22,16 +36,178 @@ impl Scheme for Unix {
     const SHAPE: Shape = Shape::Bytes;
 
     fn parse(_: &str, rest: &str) -> Result<Self, String> {
-        Ok(Self { rest: rest.to_owned() })
+        if rest.is_empty() || rest == "@" {
+            return Err("a path is missing, as in unix:/run/app.sock".into());
+        }
+        if rest.contains('\0') {
+            return Err("a path has no zero bytes".into());
+        }
+        // The name of an abstract socket has the leading zero byte in the place of the `@`.
+        if SocketAddr::from_pathname(rest).is_err() {
+            let len = rest.len();
+            return Err(format!("{len} bytes are too long a path for a Unix socket"));
+        }
+        Ok(Self { name: rest.to_owned() })
     }
 
-    async fn connect(&self, _: Ground, _: &Call<'_>) -> Result<Duplex> {
-        Err(Error::new(Kind::Usage, "not built yet"))
+    async fn connect(&self, _: Ground, call: &Call<'_>) -> Result<Duplex> {
+        let _connecting = call.trace.enter(Phase::Tcp);
+        let stream = dial(&self.path()).await.map_err(|error| self.refused(&error))?;
+        call.trace.facts().peer = Some(self.to_string());
+        Ok(Duplex::Bytes(ByteStream::Unix(stream)))
     }
+
+    async fn listen(&self, cx: &Arc<Context>) -> Result<Listener> {
+        let bound = match cx.inherited.unix().and_then(|it| it.map(Bound::adopt).transpose()) {
+            Ok(Some(bound)) => bound,
+            Ok(None) => self.bind().await?,
+            Err(error) => return Err(not_listening(&error)),
+        };
+        let address: Arc<str> = self.to_string().into();
+        let incoming = stream::unfold(bound, {
+            let address = address.clone();
+            move |bound| {
+                let address = address.clone();
+                async move {
+                    let incoming = bound.socket.accept().await;
+                    Some((incoming.map(|(stream, _)| arrived(stream, &address)), bound))
+                }
+            }
+        });
+        Ok(Listener { address: address.to_string(), incoming: incoming.boxed() })
+    }
+}
+
+fn arrived(stream: UnixStream, address: &str) -> Incoming {
+    let who = stream.peer_cred().ok().map(|who| match who.pid() {
+        Some(pid) => format!("[pid={pid},uid={}]", who.uid()),
+        None => format!("[uid={}]", who.uid()),
+    });
+    let peer = Peer {
+        address: format!("{address}{}", who.unwrap_or_default()),
+        local: address.to_owned(),
+        ..Peer::default()
+    };
+    Incoming::ready(Duplex::Bytes(ByteStream::Unix(stream)), peer)
+}
+
+/// Connects; waits while the listener's queue is full, which a non-blocking connect only reports.
+async fn dial(path: &Path) -> io::Result<UnixStream> {
+    const FULL: Duration = Duration::from_millis(10);
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                tokio::time::sleep(FULL).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+impl Unix {
+    /// The path to give to the system, where a zero byte in front stands for an abstract name.
+    fn path(&self) -> PathBuf {
+        match self.name.strip_prefix('@') {
+            Some(name) => PathBuf::from(format!("\0{name}")),
+            None => PathBuf::from(&self.name),
+        }
+    }
+
+    fn refused(&self, error: &io::Error) -> Error {
+        let refused = Error::new(Kind::Refused, plain(error));
+        let kind = fs::metadata(&self.name).map(|file| file.file_type());
+        match (error.kind(), kind) {
+            _ if self.name.starts_with('@') => refused.hint("nobody listens under this name"),
+            (io::ErrorKind::NotFound, _) => refused.hint("nobody has made this socket (yet)"),
+            (io::ErrorKind::ConnectionRefused, Ok(kind)) if !kind.is_socket() => {
+                refused.hint(format!("{} is not a socket", self.name))
+            }
+            (io::ErrorKind::ConnectionRefused, Ok(_)) => {
+                refused.hint("the socket's listener is gone and has left the file behind")
+            }
+            (io::ErrorKind::PermissionDenied, _) => {
+                refused.hint("to connect needs write permission for the socket")
+            }
+            _ => refused,
+        }
+    }
+
+    async fn bind(&self) -> Result<Bound> {
+        let path = self.path();
+        let outcome = match UnixListener::bind(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && remove_stale(&path).await => {
+                UnixListener::bind(&path)
+            }
+            outcome => outcome,
+        };
+        let socket = outcome.map_err(|error| {
+            let refused = not_listening(&error);
+            match (error.kind(), fs::symlink_metadata(&path)) {
+                (io::ErrorKind::AddrInUse, Ok(file)) if !file.file_type().is_socket() => {
+                    refused.hint("a file that is not a socket is in the way")
+                }
+                (io::ErrorKind::AddrInUse, _) => refused.hint("somebody is listening there"),
+                (io::ErrorKind::NotFound, _) => refused.hint("the directory does not exist"),
+                _ => refused,
+            }
+        })?;
+        let identity = identity(&path);
+        Ok(Bound { socket, path, identity })
+    }
+}
+
+fn not_listening(error: &io::Error) -> Error {
+    Error::new(Kind::Refused, format!("cannot listen: {}", plain(error)))
+}
+
+/// Removes a socket file that nobody listens on any more; true if there was one.
+async fn remove_stale(path: &Path) -> bool {
+    let Ok(file) = fs::symlink_metadata(path) else { return false };
+    if !file.file_type().is_socket() {
+        return false;
+    }
+    let before = identity(path);
+    match UnixStream::connect(path).await {
+        // Another process may have replaced it in the meantime.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            before == identity(path) && fs::remove_file(path).is_ok()
+        }
+        _ => false,
+    }
+}
+
+/// A listening socket, and the file to remove when it goes away.
+struct Bound {
+    socket: UnixListener,
+    path: PathBuf,
+    identity: Option<(u64, u64)>,
+}
+
+impl Bound {
+    /// Takes a socket that was opened for us. Its file is left to whoever made it.
+    fn adopt(socket: std::os::unix::net::UnixListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let socket = UnixListener::from_std(socket)?;
+        Ok(Self { socket, path: PathBuf::new(), identity: None })
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        // Somebody else may listen there by now.
+        if self.identity.is_some() && self.identity == identity(&self.path) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Device and inode of the file at a path; none for an abstract name.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 impl fmt::Display for Unix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", Self::NAMES[0], self.rest)
+        write!(f, "unix:{}", self.name)
     }
 }

@@ -9,8 +9,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, sleep_until};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::{Instant, sleep_until, timeout};
 
 #[cfg(target_os = "linux")]
 use super::splice::{Pipe, Socket};
@@ -58,12 +58,19 @@ pub(super) async fn relay(
         outcome = join.run() => outcome,
         () = stop.cancelled() => Err(join.abort(Error::new(Kind::Terminated, "going away"))),
     };
+    // What an end said before it failed may still be on its way through a thread (stdout, a file).
+    let (near, far) = (&mut *join.near, &mut *join.far);
     let near = async {
+        let _ = timeout(options.flush_time, near.flush()).await;
         if !options.keep_near {
-            let _ = poll_fn(|cx| join.near.poll_finish(cx)).await;
+            let _ = poll_fn(|cx| near.poll_finish(cx)).await;
         }
     };
-    let (_, far) = tokio::join!(near, poll_fn(|cx| join.far.poll_finish(cx)));
+    let far = async {
+        let _ = timeout(options.flush_time, far.flush()).await;
+        poll_fn(|cx| far.poll_finish(cx)).await
+    };
+    let (_, far) = tokio::join!(near, far);
     // A child that was joined may fail after its output has ended.
     outcome.and_then(|ended| far.map(|()| ended))
 }
@@ -153,6 +160,14 @@ impl Join<'_> {
         let mut event = self.down.poll(cx, self.far, self.near, Side::Far);
         if event.is_pending() {
             event = self.up.poll(cx, self.near, self.far, Side::Near);
+        }
+        // An end may turn out to be endless only now, after the other one has ended.
+        if event.is_pending() {
+            for side in [Side::Near, Side::Far] {
+                if self.lane(side.other()).done && self.end(side).endless() {
+                    event = Poll::Ready(Event::Ended(side.other()));
+                }
+            }
         }
         if self.patience.is_some() && self.moved() != before {
             self.since = Instant::now();

@@ -238,6 +238,14 @@ impl Join<'_> {
         if event.is_pending() {
             event = self.up.poll(cx, near, far, Side::Near, None);
         }
+        // An end may turn out to be endless only now, after the other one has ended.
+        if event.is_pending() && matches!(self.waiting, Waiting::Open) {
+            for side in [Side::Near, Side::Far] {
+                if self.lane(side.other()).done && self.end(side).stream.endless() {
+                    event = Poll::Ready(Event::Ended(side.other()));
+                }
+            }
+        }
         if self.patience.is_some() && self.moved() != before {
             self.since = Instant::now();
         }

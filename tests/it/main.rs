@@ -30,8 +30,11 @@ mod properties;
 mod proxies;
 
 // curl through our proxies.
+mod exec;
+mod file;
 #[cfg(feature = "interop")]
 mod interop_proxies;
+mod unix;
 
 // TLS between two towlines, and what is said when it fails.
 mod tls;

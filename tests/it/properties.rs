@@ -101,8 +101,9 @@ fn address() -> impl Strategy<Value = String> {
         host_port(),
         "/[a-z/.]{1,20}".prop_map(|path| format!("unix:{path}")),
         "@[a-z]{1,20}".prop_map(|name| format!("unix:{name}")),
-        (one_of(&["exec", "sh", "pty"]), "[a-z][ -+.-~]{0,20}")
-            .prop_map(|(s, c)| format!("{s}:{c}")),
+        (one_of(&["sh", "pty"]), "[a-z][ -+.-~]{0,20}").prop_map(|(s, c)| format!("{s}:{c}")),
+        // A quote that is not closed is refused.
+        "[a-z]+( ('[a-z\"]{0,5}'|[a-z$=/]{1,5})){0,3}".prop_map(|words| format!("exec:{words}")),
         "[a-z/.]{1,20}".prop_map(|path| format!("file:{path}")),
         "[ -+--~é]{0,20}".prop_map(|prefix| format!("echo:{prefix}")),
         "[a-z][a-z0-9]{0,10}".prop_map(|name| format!("hub:{name}")),
