@@ -30,6 +30,7 @@ mod ws;
 
 pub use ws::Text;
 
+pub(crate) use stdio::Console;
 pub(crate) use tcp::HostPort;
 
 // The table, in the order in which a reader meets the schemes in help and manual.

@@ -19,6 +19,7 @@ pub mod relay;
 
 pub mod hub;
 pub mod probe;
+pub mod recording;
 
 pub mod http;
 pub mod site;

@@ -6,12 +6,13 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::backoff::Backoff;
-use crate::cli::ConnectArgs;
+use crate::cli::{ConnectArgs, ConsoleArgs};
 use crate::context::Context;
 use crate::duplex::Duplex;
 use crate::endpoint::{Call, Endpoint, Shape, Side};
 use crate::error::{Error, Kind, Result};
 use crate::framing::Framing;
+use crate::recording::{Log, Replay};
 use crate::relay::{self, Ended, Options, Pair};
 use crate::report;
 use crate::signal::Signals;
@@ -27,7 +28,7 @@ const STABLE: Duration = Duration::from_secs(10);
 pub async fn run(args: ConnectArgs) -> Result<()> {
     let cx = Arc::new(Context::for_connect(&args));
     let mut signals = Signals::listen()?;
-    let mut session = Session::new(&args, &cx);
+    let mut session = Session::new(&args, &cx)?;
     let run = async {
         match args.persist.timeout {
             Some(patience) if patience < Duration::MAX => session.run_within(patience).await,
@@ -48,17 +49,29 @@ struct Session<'a> {
     options: Options,
     /// The near end, once it is open. It outlives the connections to the far end.
     near_end: Option<Duplex>,
+    /// Where all that is said is written down.
+    log: Option<Arc<Log>>,
 }
 
 impl<'a> Session<'a> {
-    fn new(args: &'a ConnectArgs, cx: &'a Arc<Context>) -> Self {
+    fn new(args: &'a ConnectArgs, cx: &'a Arc<Context>) -> Result<Self> {
         let mut addresses = args.addresses.clone();
         let far = addresses.pop().expect("clap asks for an address");
         let near = addresses.pop().unwrap_or_else(Endpoint::console);
         let framing = cx.shared.join.framing([near.framing(), far.framing()]);
         let mut options = Options::new(cx, framing);
         options.keep_near = args.persist.reconnect;
-        Self { args, cx, near, far, options, near_end: None }
+        // Unusable files are found before anything is connected.
+        let ConsoleArgs { log, replay, speed, .. } = &args.console;
+        let log = log.as_deref().map(Log::create).transpose()?;
+        let near_end = match replay {
+            Some(path) => {
+                let replay = Replay::open(path, *speed, options.decoder.clone())?;
+                Some(Duplex::Messages(Box::new(replay)))
+            }
+            None => None,
+        };
+        Ok(Self { args, cx, near, far, options, near_end, log })
     }
 
     /// Gives up when the time is over, after the far end was told.
@@ -147,6 +160,7 @@ impl<'a> Session<'a> {
         match (&self.near_end, self.near.shape()) {
             (Some(Duplex::Bytes(_)), _) => Shape::Bytes,
             (Some(Duplex::Messages(_)), _) => Shape::Messages,
+            _ if self.log.is_some() => Shape::Messages,
             (None, Shape::Either) => {
                 if raw {
                     Shape::Bytes
@@ -158,7 +172,11 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn join(&mut self, far_end: Duplex) -> Result<Ended> {
+    async fn join(&mut self, mut far_end: Duplex) -> Result<Ended> {
+        if let Some(log) = &self.log {
+            let messages = far_end.into_messages(&self.options.decoder);
+            far_end = Duplex::Messages(log.wrap(messages));
+        }
         let near_end = match self.near_end.take() {
             Some(near_end) => near_end,
             None => self.open_near(&far_end).await?,
