@@ -13,7 +13,7 @@ mod member;
 mod name;
 mod room;
 
-pub(crate) use member::Member;
+pub(crate) use member::{Member, Roster};
 pub(crate) use name::chosen;
 use room::{Limits, Room};
 
@@ -119,7 +119,7 @@ mod tests {
         let (_c2, _b2, _b3) = (join(Some("c2")), join(Some("c1")), join(Some("c1")));
         drop(c1);
         let (_c3, _back, _s) = (join(None), join(Some("c1")), join(Some("S")));
-        let names = host.names();
+        let names = host.roster().names();
         let names: Vec<&str> = names.iter().map(|name| &**name).collect();
         assert_eq!(names, ["c2", "c1#2", "c1#3", "c3", "c1", "S#2"]);
     }

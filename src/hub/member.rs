@@ -8,7 +8,7 @@ use futures_util::{Sink, Stream};
 
 use super::room::Room;
 use crate::duplex::{Close, Message, MessageIo};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::report;
 
 /// A seat in a room; it is given up when this is dropped.
@@ -28,14 +28,24 @@ impl Member {
         self.room.speak(self.id, message)
     }
 
-    /// The names of the others in the room, in the order in which they came.
-    pub(crate) fn names(&self) -> Vec<Arc<str>> {
-        self.room.names()
+    /// Who else is in the room, now and later.
+    pub(crate) fn roster(&self) -> Roster {
+        Roster(self.room.clone())
     }
 
     /// Shows somebody the door; false where nobody has that name.
     pub(crate) fn remove(&self, name: &str, close: Close) -> bool {
         self.room.remove(name, close)
+    }
+}
+
+/// A look at who is in a room.
+pub(crate) struct Roster(Arc<Room>);
+
+impl Roster {
+    /// The names of all but the host, in the order in which they came.
+    pub(crate) fn names(&self) -> Vec<Arc<str>> {
+        self.0.names()
     }
 }
 
@@ -64,7 +74,8 @@ impl Sink<Message> for Member {
     type Error = Error;
 
     fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.room.poll_room(self.id, cx).map(Ok)
+        let room = self.room.poll_room(self.id, cx);
+        room.map_err(|close| Error::new(Kind::Closed(close.code), close.reason.as_str()))
     }
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> Result<()> {

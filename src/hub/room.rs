@@ -53,7 +53,9 @@ struct Seat {
     bytes: usize,
     /// Set once the member is shown the door; nothing is queued for it any more.
     closing: Option<Close>,
+    /// Who waits for a message, and who has to know of the door even if it waits for none.
     reader: Option<Waker>,
+    door: Option<Waker>,
     dropped: u64,
     said: Option<Instant>,
 }
@@ -113,7 +115,7 @@ impl Room {
     }
 
     /// Takes the next message for a seat.
-    pub(super) fn poll_hear(&self, id: u64, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+    pub(super) fn poll_hear(&self, id: u64, cx: &Context<'_>) -> Poll<Option<Message>> {
         let mut guard = self.seats();
         let seats = &mut *guard;
         let Some(seat) = seats.by_id.get_mut(&id) else { return Poll::Ready(None) };
@@ -129,27 +131,30 @@ impl Room {
         if let Some(close) = &seat.closing {
             return Poll::Ready(Some(Message::close(close.code, &close.reason)));
         }
-        seat.reader = Some(cx.waker().clone());
+        register(&mut seat.reader, cx);
         Poll::Pending
     }
 
     /// Waits, where members wait for each other, until there is room in the queues of all that
     /// hear this seat. The host is waited for in any case: it is not a peer that may be slow, but
-    /// the place where the run's output goes.
-    pub(super) fn poll_room(&self, id: u64, cx: &mut Context<'_>) -> Poll<()> {
-        let waits_for_all = self.limits.slow == Slow::Block;
-        let waits_for_host = self.hosted && id != HOST;
-        if !waits_for_all && !waits_for_host {
-            return Poll::Ready(());
+    /// the place where the run's output goes. `Err` where the member is shown the door: one that
+    /// reads nothing would not hear of it.
+    pub(super) fn poll_room(&self, id: u64, cx: &Context<'_>) -> Poll<Result<(), Close>> {
+        let mut guard = self.seats();
+        let seats = &mut *guard;
+        let Some(seat) = seats.by_id.get_mut(&id) else { return Poll::Ready(Ok(())) };
+        if let Some(close) = &seat.closing {
+            return Poll::Ready(Err(close.clone()));
         }
-        let mut seats = self.seats();
-        let full = |(_, seat): (&u64, &Seat)| !seat.has_room(self.limits.queue);
-        let wait = match waits_for_host {
-            true => seats.by_id.get(&HOST).is_some_and(|host| !host.has_room(self.limits.queue)),
-            false => seats.by_id.iter().filter(|(other, _)| **other != id).any(full),
+        register(&mut seat.door, cx);
+        let full = |seat: &Seat| !seat.has_room(self.limits.queue);
+        let wait = match self.limits.slow {
+            _ if self.hosted && id != HOST => seats.by_id.get(&HOST).is_some_and(full),
+            Slow::Block => seats.by_id.iter().any(|(other, seat)| *other != id && full(seat)),
+            Slow::DropOldest | Slow::Disconnect => false,
         };
         if !wait {
-            return Poll::Ready(());
+            return Poll::Ready(Ok(()));
         }
         if !seats.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
             seats.waiting.push(cx.waker().clone());
@@ -238,11 +243,6 @@ impl Room {
         peers.map(|(_, seat)| seat.name.clone()).collect()
     }
 
-    /// Whether a member has been shown the door.
-    pub(super) fn closing(&self, id: u64) -> bool {
-        self.seats().by_id.get(&id).is_none_or(|seat| seat.closing.is_some())
-    }
-
     fn seats(&self) -> MutexGuard<'_, Seats> {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -251,8 +251,16 @@ impl Room {
 impl Seats {
     fn sit(&mut self, id: u64, name: Arc<str>) {
         self.by_name.insert(name.clone(), id);
-        let (queue, reader) = (VecDeque::new(), None);
-        let seat = Seat { name, queue, bytes: 0, closing: None, reader, dropped: 0, said: None };
+        let seat = Seat {
+            name,
+            queue: VecDeque::new(),
+            bytes: 0,
+            closing: None,
+            reader: None,
+            door: None,
+            dropped: 0,
+            said: None,
+        };
         self.by_id.insert(id, seat);
     }
 
@@ -316,6 +324,13 @@ impl Seat {
         self.bytes = 0;
         self.closing = Some(close);
         wake(self.reader.take());
+        wake(self.door.take());
+    }
+}
+
+fn register(waker: &mut Option<Waker>, cx: &Context<'_>) {
+    if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+        *waker = Some(cx.waker().clone());
     }
 }
 
