@@ -14,9 +14,9 @@ use crate::error::{Error, Kind, Result};
 use crate::framing::Framing;
 use crate::recording::{Log, Replay};
 use crate::relay::{self, Ended, Options, Pair};
-use crate::report;
 use crate::signal::Signals;
 use crate::trace::Trace;
+use crate::{console, report};
 
 /// A connection that has lived for this long was a good one: the next pauses begin small again.
 const STABLE: Duration = Duration::from_secs(10);
@@ -161,6 +161,9 @@ impl<'a> Session<'a> {
             (Some(Duplex::Bytes(_)), _) => Shape::Bytes,
             (Some(Duplex::Messages(_)), _) => Shape::Messages,
             _ if self.log.is_some() => Shape::Messages,
+            _ if self.near.is_console() && console::is_interactive(&self.cx.shared.join) => {
+                Shape::Messages
+            }
             (None, Shape::Either) => {
                 if raw {
                     Shape::Bytes

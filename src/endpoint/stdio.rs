@@ -12,6 +12,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::{Call, Footing, Ground, Scheme, Shape};
 use crate::accept::Peer;
+use crate::console;
 use crate::duplex::{ByteStream, Duplex, Io};
 use crate::error::{Error, Kind, Result};
 use crate::framing::Framing;
@@ -36,7 +37,19 @@ impl Scheme for Stdio {
         }
     }
 
-    async fn connect(&self, _: Ground, _: &Call<'_>) -> Result<Duplex> {
+    async fn connect(&self, _: Ground, call: &Call<'_>) -> Result<Duplex> {
+        if call.cx.serve.is_some() {
+            let (name, address) = super::hub::introduce(call);
+            let member = call.cx.hubs.join_console(name.as_deref(), address);
+            return Ok(Duplex::Messages(Box::new(member)));
+        }
+        if let Some(args) = &call.cx.console
+            && console::is_interactive(&call.cx.shared.join)
+        {
+            let typing = call.cx.shared.join.typing();
+            let console = console::Console::open(args, typing, call.near == Shape::Bytes)?;
+            return Ok(Duplex::Messages(Box::new(console)));
+        }
         Ok(Duplex::Bytes(ByteStream::other(Console::new())))
     }
 }
