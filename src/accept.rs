@@ -211,7 +211,11 @@ async fn join_target(mut near: Duplex, peer: &mut Peer, cx: &Arc<Context>) -> Re
     }
     match far {
         Ok(far) => {
-            let framing = cx.shared.join.framing([peer.framing, target.framing()]);
+            // Envelopes for a script at the console do not make its peers speak JSON.
+            let framing = match cx.shared.join.frame {
+                Some(Framing::Json) if target.is_console() => Framing::Lines,
+                _ => cx.shared.join.framing([peer.framing, target.framing()]),
+            };
             let options = relay::Options::new(cx, framing);
             let mut pair = Pair::new(near, far, &options.decoder);
             let ended = relay::relay(&mut pair, &options).await;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{
-    ConnectArgs, EchoArgs, HttpArgs, HubArgs, ServeArgs, ServerArgs, ServerTlsArgs, SharedArgs,
+    ConnectArgs, ConsoleArgs, EchoArgs, HttpArgs, HubArgs, ServeArgs, ServerArgs, ServerTlsArgs,
+    SharedArgs,
 };
 use crate::endpoint::{Children, Endpoint};
 use crate::error::Result;
@@ -21,6 +22,8 @@ pub struct Context {
     pub shared: SharedArgs,
     /// The flags of `serve`, where this is `serve`.
     pub serve: Option<Serve>,
+    /// The flags of the console, where this is `connect`.
+    pub console: Option<ConsoleArgs>,
     /// How `echo:` answers.
     pub echo: EchoArgs,
     /// TLS configurations, made when they are first needed.
@@ -54,10 +57,20 @@ pub struct Serve {
     pub(crate) site: Site,
 }
 
+impl Serve {
+    /// Whether peers are joined to this console, all of them or those of a route.
+    pub fn has_console(&self) -> bool {
+        let mut targets = self.http.route.iter().map(|route| &route.target);
+        self.target.is_console() || targets.any(Endpoint::is_console)
+    }
+}
+
 impl Context {
     /// For `connect`.
     pub fn for_connect(args: &ConnectArgs) -> Self {
-        Self::new(args.shared.clone(), ServerTlsArgs::default(), EchoArgs::default(), None)
+        let console = Some(args.console.clone());
+        let (tls, echo) = (ServerTlsArgs::default(), EchoArgs::default());
+        Self { console, ..Self::new(args.shared.clone(), tls, echo, None) }
     }
 
     /// For `serve`.
@@ -85,6 +98,7 @@ impl Context {
             shared,
             hubs: Hubs::new(serve.as_ref().map(|serve| serve.hub.clone())),
             serve,
+            console: None,
             echo,
             metrics: Metrics::default(),
             inherited: Inherited::from_env(),

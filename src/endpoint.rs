@@ -31,6 +31,7 @@ mod ws;
 pub use ws::Text;
 
 pub(crate) use exec::Children;
+pub(crate) use stdio::Console;
 pub(crate) use tcp::HostPort;
 
 // The table, in the order in which a reader meets the schemes in help and manual.

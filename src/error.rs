@@ -113,6 +113,8 @@ impl Kind {
         match self {
             Self::Interrupted | Self::Terminated | Self::Timeout => 1001,
             Self::ClosedOutput => 1000,
+            // A hub that shows a peer the door says why.
+            Self::Closed(code @ (1008 | 1013)) => code,
             _ => 1011,
         }
     }

@@ -17,8 +17,10 @@ pub mod framing;
 mod prefixed;
 pub mod relay;
 
+pub mod console;
 pub mod hub;
 pub mod probe;
+pub mod recording;
 
 pub mod http;
 pub mod site;

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde_json::json;
@@ -14,6 +14,19 @@ use crate::error::{Error, Result};
 use crate::relay::Ended;
 
 static STYLE: OnceLock<Style> = OnceLock::new();
+
+/// Takes lines in place of stderr, while a line editor has the terminal.
+static DIVERSION: Mutex<Option<Diversion>> = Mutex::new(None);
+
+/// See [`divert`].
+pub(crate) type Diversion = Box<dyn Fn(&str) + Send>;
+
+/// Hands lines to an editor that prints them above what is being typed, until further notice. A
+/// stderr that is not the terminal gets its lines in any case.
+pub(crate) fn divert(to: Option<Diversion>) {
+    let to = to.filter(|_| io::stderr().is_terminal());
+    *DIVERSION.lock().unwrap_or_else(PoisonError::into_inner) = to;
+}
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Style {
@@ -57,6 +70,9 @@ pub fn logs_messages() -> bool {
 fn line(text: fmt::Arguments<'_>) {
     let mut line = text.to_string();
     line.push('\n');
+    if let Some(print) = &*DIVERSION.lock().unwrap_or_else(PoisonError::into_inner) {
+        return print(&line);
+    }
     let _ = io::stderr().lock().write_all(line.as_bytes());
 }
 

@@ -1,9 +1,14 @@
 //! SIGINT and SIGTERM: the first ends a run in order, the second at once.
 
+use std::time::{Duration, Instant};
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Kind, Result};
+
+/// Signals that come together are one: timeout(1) sends its own to us and then to our group.
+const ONE_ACT: Duration = Duration::from_millis(250);
 
 /// The signals that end a run.
 pub struct Signals {
@@ -40,9 +45,18 @@ impl Signals {
             first = self.next() => first,
         };
         stop.cancel();
+        let second = async {
+            let began = Instant::now();
+            loop {
+                let second = self.next().await;
+                if began.elapsed() >= ONE_ACT {
+                    return second;
+                }
+            }
+        };
         let outcome = tokio::select! {
             outcome = work => outcome,
-            second = self.next() => Err(Error::new(second, "interrupted twice")),
+            second = second => Err(Error::new(second, "interrupted twice")),
         };
         (Some(first), outcome)
     }

@@ -7,17 +7,18 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::backoff::Backoff;
-use crate::cli::ConnectArgs;
+use crate::cli::{ConnectArgs, ConsoleArgs};
 use crate::context::Context;
 use crate::duplex::Duplex;
 use crate::endpoint::{Call, Endpoint, Shape, Side};
 use crate::error::{Error, Kind, Result};
 use crate::framing::Framing;
 use crate::probe::{self, Next, mute};
+use crate::recording::{Log, Replay};
 use crate::relay::{self, Ended, Options, Pair};
-use crate::report;
 use crate::signal::Signals;
 use crate::trace::Trace;
+use crate::{console, report};
 
 /// A connection that has lived for this long was a good one: the next pauses begin small again.
 const STABLE: Duration = Duration::from_secs(10);
@@ -62,6 +63,8 @@ struct Session<'a> {
     options: Options,
     /// The near end, once it is open. It outlives the connections to the far end.
     near_end: Option<Duplex>,
+    /// Where all that is said is written down.
+    log: Option<Arc<Log>>,
 }
 
 impl<'a> Session<'a> {
@@ -74,7 +77,17 @@ impl<'a> Session<'a> {
         options.keep_near = args.persist.reconnect;
         let probe = probe::Session::new(&args.script, cx, &far)?;
         let trace = Trace::default();
-        Ok(Self { args, probe, trace, cx, near, far, options, near_end: None })
+        // Unusable files are found before anything is connected.
+        let ConsoleArgs { log, replay, speed, .. } = &args.console;
+        let log = log.as_deref().map(Log::create).transpose()?;
+        let near_end = match replay {
+            Some(path) => {
+                let replay = Replay::open(path, *speed, options.decoder.clone())?;
+                Some(Duplex::Messages(Box::new(replay)))
+            }
+            None => None,
+        };
+        Ok(Self { args, probe, trace, cx, near, far, options, near_end, log })
     }
 
     /// Gives up when the time is over, after the far end was told.
@@ -166,6 +179,10 @@ impl<'a> Session<'a> {
         match (&self.near_end, self.near.shape()) {
             (Some(Duplex::Bytes(_)), _) => Shape::Bytes,
             (Some(Duplex::Messages(_)), _) => Shape::Messages,
+            _ if self.log.is_some() => Shape::Messages,
+            _ if self.near.is_console() && console::is_interactive(&self.cx.shared.join) => {
+                Shape::Messages
+            }
             (None, Shape::Either) => {
                 if raw {
                     Shape::Bytes
@@ -181,6 +198,10 @@ impl<'a> Session<'a> {
         let Some(mut far_end) = self.probe.greet(Ok(far_end), &self.trace).await? else {
             return Ok(Ended::default());
         };
+        if let Some(log) = &self.log {
+            let messages = far_end.into_messages(&self.options.decoder);
+            far_end = Duplex::Messages(log.wrap(messages));
+        }
         if !self.args.script.is_empty() {
             let messages = far_end.into_messages(&self.options.decoder);
             far_end = Duplex::Messages(self.probe.watch(messages));
@@ -238,7 +259,8 @@ impl<'a> Session<'a> {
             {
                 let what = format!("closed by the peer with {} {}", close.code, close.reason);
                 let error = Error::new(Kind::Closed(close.code), what.trim_end());
-                Err(error.at(format_args!("{:#}", self.far)))
+                let peer = if ended.by == Some(Side::Near) { &self.near } else { &self.far };
+                Err(error.at(format_args!("{peer:#}")))
             }
             _ => Ok(()),
         }

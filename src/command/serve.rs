@@ -4,14 +4,15 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use tokio::process::Command;
+use tokio_util::sync::CancellationToken;
 
 use crate::accept::{Listener, accept, serve_one};
 use crate::cli::ServeArgs;
-use crate::context::Context;
+use crate::context::{Context, Serve};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Kind, Result};
-use crate::report;
 use crate::signal::Signals;
+use crate::{console, report};
 
 /// Joins every peer to the target.
 ///
@@ -38,8 +39,14 @@ pub async fn run(mut args: ServeArgs) -> Result<()> {
         listeners.push(address.listen(&cx).await?);
     }
     announce(&args, &listeners);
-    let accepting = cx.children.until_stopped(accept(listeners, cx.clone()));
-    match signals.run(&cx.stop, accepting).await {
+    let accepting = accept(listeners, cx.clone());
+    let serving = async {
+        match cx.serve.as_ref().is_some_and(Serve::has_console) {
+            true => with_console(&cx, accepting).await,
+            false => accepting.await,
+        }
+    };
+    match signals.run(&cx.stop, cx.children.until_stopped(serving)).await {
         (Some(Kind::Interrupted), Ok(())) => Err(Error::new(Kind::Interrupted, "interrupted")),
         (_, outcome) => outcome,
     }
@@ -74,4 +81,22 @@ fn announce(args: &ServeArgs, listeners: &[Listener]) {
         Ok(mut child) => drop(tokio::spawn(async move { child.wait().await })),
         Err(error) => report::warn(format_args!("--on-listen: {}", crate::error::plain(&error))),
     }
+}
+
+/// Runs the console as long as there are peers; one whose output is closed ends the run.
+async fn with_console(
+    cx: &Arc<Context>,
+    accepting: impl Future<Output = Result<()>>,
+) -> Result<()> {
+    let over = CancellationToken::new();
+    let accepting = async {
+        let _over = over.clone().drop_guard();
+        accepting.await
+    };
+    let console = async {
+        let _stop = cx.stop.clone().drop_guard();
+        console::run(cx, over.clone()).await
+    };
+    let (accepted, printed) = tokio::join!(accepting, console);
+    accepted.and(printed)
 }

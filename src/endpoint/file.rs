@@ -64,7 +64,7 @@ impl Scheme for File {
         };
         let file = Named { handle, name: self.to_string() };
         Ok(Duplex::Bytes(match call.side {
-            Side::Near => ByteStream::other(Source { file, output: Output::new() }),
+            Side::Near => ByteStream::other(Source { file, output: Output::open() }),
             Side::Far => ByteStream::other(Log { file }),
         }))
     }

@@ -1,15 +1,17 @@
-//! `hub:[NAME]`.
+//! `hub:[NAME]`: a room in which every peer hears the others.
 
 use std::fmt;
 
 use super::{Call, Footing, Ground, Scheme, Shape};
 use crate::duplex::Duplex;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
+use crate::framing::Framing;
+use crate::hub;
 
-/// every peer attached to NAME hears the others.
+/// A room.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct HubName {
-    rest: String,
+    room: String,
 }
 
 impl Scheme for HubName {
@@ -18,20 +20,33 @@ impl Scheme for HubName {
     const HELP: &'static str = "every peer attached to NAME hears the others";
     const STANDS_ON: &'static [Footing] = &[Footing::Here];
     const GIVES: Option<Footing> = None;
-    const LISTENS: bool = false;
     const SHAPE: Shape = Shape::Messages;
+    // What a peer without messages of its own says in a room, it says in lines.
+    const FRAMING: Framing = Framing::Lines;
 
     fn parse(_: &str, rest: &str) -> Result<Self, String> {
-        Ok(Self { rest: rest.to_owned() })
+        if rest.chars().any(char::is_control) {
+            return Err("a room's name has no control characters".into());
+        }
+        Ok(Self { room: rest.to_owned() })
     }
 
-    async fn connect(&self, _: Ground, _: &Call<'_>) -> Result<Duplex> {
-        Err(Error::new(Kind::Usage, "not built yet"))
+    async fn connect(&self, _: Ground, call: &Call<'_>) -> Result<Duplex> {
+        let (name, address) = introduce(call);
+        let member = call.cx.hubs.join(&self.room, name.as_deref(), address);
+        Ok(Duplex::Messages(Box::new(member)))
     }
+}
+
+/// The name and the address of who joins a room.
+pub(super) fn introduce<'a>(call: &Call<'a>) -> (Option<String>, &'a str) {
+    let from = call.cx.serve.as_ref().and_then(|serve| serve.hub.name_from.as_ref());
+    let name = call.peer.and_then(|peer| hub::chosen(peer, from));
+    (name, call.peer.map_or("", |peer| &peer.address))
 }
 
 impl fmt::Display for HubName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", Self::NAMES[0], self.rest)
+        write!(f, "hub:{}", self.room)
     }
 }

@@ -6,15 +6,21 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, Stdin, Stdout};
-
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::{Call, Footing, Ground, Scheme, Shape};
 use crate::accept::Peer;
+use crate::console;
 use crate::duplex::{ByteStream, Duplex, Io};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::framing::Framing;
+
+mod input;
+mod output;
+
+use input::Input;
+pub(crate) use output::Output;
 
 /// This console.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,7 +42,19 @@ impl Scheme for Stdio {
         }
     }
 
-    async fn connect(&self, _: Ground, _: &Call<'_>) -> Result<Duplex> {
+    async fn connect(&self, _: Ground, call: &Call<'_>) -> Result<Duplex> {
+        if call.cx.serve.is_some() {
+            let (name, address) = super::hub::introduce(call);
+            let member = call.cx.hubs.join_console(name.as_deref(), address);
+            return Ok(Duplex::Messages(Box::new(member)));
+        }
+        if let Some(args) = &call.cx.console
+            && console::is_interactive(&call.cx.shared.join)
+        {
+            let typing = call.cx.shared.join.typing();
+            let console = console::Console::open(args, typing, call.near == Shape::Bytes)?;
+            return Ok(Duplex::Messages(Box::new(console)));
+        }
         Ok(Duplex::Bytes(ByteStream::other(Console::new())))
     }
 }
@@ -74,7 +92,7 @@ pub(crate) fn handed_over() -> Result<(ByteStream, Peer)> {
 
 /// stdin and stdout as one byte stream.
 pub(crate) struct Console {
-    stdin: Stdin,
+    stdin: Input,
     stdout: Output,
     terminal: bool,
     /// Whether stdin has said anything at all, and whether it has ended.
@@ -85,13 +103,7 @@ pub(crate) struct Console {
 impl Console {
     pub(crate) fn new() -> Self {
         let terminal = io::stdin().is_terminal();
-        Self {
-            stdin: tokio::io::stdin(),
-            stdout: Output::new(),
-            terminal,
-            spoke: false,
-            ended: false,
-        }
+        Self { stdin: Input::open(), stdout: Output::open(), terminal, spoke: false, ended: false }
     }
 }
 
@@ -143,40 +155,5 @@ impl AsyncWrite for Console {
 impl Io for Console {
     fn endless(&self) -> bool {
         self.terminal || (self.ended && !self.spoke)
-    }
-}
-
-/// stdout, which stays open when a join ends.
-pub(crate) struct Output(Stdout);
-
-impl Output {
-    pub(crate) fn new() -> Self {
-        Self(tokio::io::stdout())
-    }
-}
-
-impl AsyncWrite for Output {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf).map_err(output)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx).map_err(output)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_flush(cx)
-    }
-}
-
-/// A reader that went away (`| head -1`) has what it wanted.
-fn output(error: io::Error) -> io::Error {
-    match error.kind() {
-        io::ErrorKind::BrokenPipe => Error::new(Kind::ClosedOutput, "stdout was closed").into(),
-        _ => Error::io(error).at("stdout").into(),
     }
 }

@@ -38,12 +38,14 @@ pub(super) async fn relay(
     let outcome = join.run(options).await;
     let near = async {
         match options.keep_near {
-            true => drop(join.near.stream.flush().await),
+            true => join.near.stream.flush().await,
             false => join.near.goodbye(options.flush_time).await,
         }
     };
-    tokio::join!(near, join.far.goodbye(options.flush_time));
-    outcome
+    let (near, far) = tokio::join!(near, join.far.goodbye(options.flush_time));
+    // A child may fail after its output has ended, a file when its last bytes are written.
+    let ended = outcome?;
+    near.and(far).map(|()| ended)
 }
 
 /// The state of a join.
@@ -313,15 +315,22 @@ impl<'a> Join<'a> {
 impl End<'_> {
     /// Writes out what is queued and says goodbye. A peer that does not read for `flush_time` is
     /// left.
-    async fn goodbye(&mut self, flush_time: Duration) {
-        let _ = match &self.bye {
+    ///
+    /// # Errors
+    /// Output that could not be written, a child that failed. That a peer has gone by now is none.
+    async fn goodbye(&mut self, flush_time: Duration) -> Result<()> {
+        let flushed = match &self.bye {
             Bye::Close => timeout(flush_time, self.stream.close()).await,
             _ => timeout(flush_time, self.stream.flush()).await,
         };
         if let Bye::Abort(why) = &self.bye {
             self.stream.abort(why);
         }
-        let _ = poll_fn(|cx| self.stream.poll_finish(cx)).await;
+        let finished = poll_fn(|cx| self.stream.poll_finish(cx)).await;
+        match flushed.unwrap_or(Ok(())).and(finished) {
+            Err(error) if !matches!(error.kind(), Kind::Local | Kind::ClosedOutput) => Ok(()),
+            outcome => outcome,
+        }
     }
 }
 

@@ -166,8 +166,7 @@ fn no_child_outlives_a_run_that_is_ended_at_once() {
     let pid = pid(&running.read_until("\n"));
     running.signal(Signal::TERM);
     running.stderr_line(|line| line.ends_with("stopping it with SIGHUP"));
-    running.signal(Signal::TERM);
-    running.wait().code(143);
+    running.signal_until_it_ends(Signal::TERM).code(143);
     gone(pid);
 }
 

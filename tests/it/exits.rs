@@ -149,7 +149,9 @@ fn exit_8_for_a_run_that_takes_too_long_after_a_close() {
 
 #[test]
 fn exit_9_for_a_message_that_does_not_come() {
-    let server = ws_server(|mut ws| drop(ws.until_close()));
+    let server = ws_server(|mut ws| {
+        ws.until_close();
+    });
     let out = connect(&server.ws("/")).args(["--within", "200ms", "-e", "pong"]).run();
     out.code(9).stderr_has("pong");
 }

@@ -105,6 +105,9 @@ fn a_message_over_the_limit_is_a_1009_and_no_cut() {
     let limit = ["--max-message", "1000"];
     let out = Towline::connect([server.ws("/")]).args(limit).stdin_open().run();
     out.code(12).stdout("").stderr_has("2000 bytes").stderr_has("--max-message");
+    let server = ws_server(|mut ws| {
+        ws.until_close();
+    });
     let out = Towline::connect([server.ws("/")]).args(limit).stdin("y".repeat(1001)).run();
     out.code(12).stderr_has("--max-message");
 }

@@ -3,6 +3,8 @@
 #![allow(missing_docs, reason = "a test's name says what it shows")]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+// The line editor of `connect` and `serve`, on a pseudo terminal.
+mod console;
 // Late replies, lingering, half-close, Close codes, lost connections.
 mod ends;
 // Every row of the exit-code table.
@@ -20,6 +22,10 @@ mod interop_chromium;
 mod origin;
 // Routes, files, page, status and login: the HTTP side of a WebSocket listener.
 mod site;
+// Rooms: who hears whom, names, slow peers, and the console of `serve` on pipes.
+mod hub;
+// --log and --replay.
+mod recording;
 // What every test uses: the binary under a deadline, WebSocket peers that misbehave on purpose.
 mod support;
 

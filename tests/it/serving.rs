@@ -142,8 +142,7 @@ fn a_second_signal_ends_at_once() {
     wait_until("nothing new is accepted", || {
         TcpStream::connect(("127.0.0.1", server.port())).is_err()
     });
-    server.signal(Signal::TERM);
-    server.wait().code(143);
+    server.signal_until_it_ends(Signal::TERM).code(143);
     drop(tcp);
 }
 

@@ -285,6 +285,19 @@ impl Running {
         rustix::process::kill_process(self.pid(), signal).unwrap();
     }
 
+    /// Sends a signal again and again, as an impatient user does, until the process has ended.
+    #[track_caller]
+    pub(crate) fn signal_until_it_ends(mut self, signal: Signal) -> Output {
+        wait_until("the process has ended", || {
+            let runs = self.runs();
+            if runs {
+                self.signal(signal);
+            }
+            !runs
+        });
+        self.wait()
+    }
+
     /// Whether the process still runs.
     pub(crate) fn runs(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()

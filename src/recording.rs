@@ -1,0 +1,285 @@
+//! `--log` and `--replay`: a session as JSON envelopes, one a line, and the same session again.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use futures_util::{Sink, Stream};
+use tokio::time::{Instant, Sleep};
+
+use crate::duplex::{Body, ByteStream, Close, Message, MessageIo, MessageStream};
+use crate::endpoint::Console;
+use crate::error::{Error, Kind, Result, plain};
+use crate::framing::{Clock, Decoder, Direction, Envelope, Framed};
+
+/// The file of `--log`. Times count from its creation, so that one file holds all connections of a
+/// run that reconnects.
+pub(crate) struct Log {
+    path: PathBuf,
+    file: File,
+    clock: Clock,
+}
+
+impl Log {
+    /// Creates the file, readable by its owner alone: it holds all that was said.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] if it cannot be created.
+    pub(crate) fn create(path: &Path) -> Result<Arc<Self>> {
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
+        let file = file.map_err(|error| unusable(path, &error))?;
+        Ok(Arc::new(Self { path: path.to_owned(), file, clock: Clock::start() }))
+    }
+
+    /// Records what goes through the far end of a join.
+    pub(crate) fn wrap(self: &Arc<Self>, messages: MessageStream) -> MessageStream {
+        Box::new(Recorded { inner: messages, log: self.clone(), closed: false })
+    }
+
+    /// One write a message, so that what is in the file is whole when the run is killed.
+    fn write(&self, message: &Message, dir: Direction) -> Result<()> {
+        let mut line = BytesMut::new();
+        Envelope::of(message, self.clock.now(), Some(dir)).write(&mut line);
+        (&self.file).write_all(&line).map_err(|error| Error::io(error).at(self.path.display()))
+    }
+}
+
+/// A far end whose messages are written down.
+struct Recorded {
+    inner: MessageStream,
+    log: Arc<Log>,
+    /// Whether we have said goodbye, which the file shows once.
+    closed: bool,
+}
+
+impl Recorded {
+    fn goodbye(&mut self, close: Close) -> Result<()> {
+        if std::mem::replace(&mut self.closed, true) {
+            return Ok(());
+        }
+        self.log.write(&Body::Close(close).into(), Direction::Out)
+    }
+}
+
+impl Stream for Recorded {
+    type Item = Result<Message>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let message = ready!(Pin::new(&mut self.inner).poll_next(cx));
+        if let Some(Ok(message)) = &message {
+            self.log.write(message, Direction::In)?;
+        }
+        Poll::Ready(message)
+    }
+}
+
+impl Sink<Message> for Recorded {
+    type Error = Error;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.inner).poll_ready(cx)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<()> {
+        self.closed |= matches!(message.body, Body::Close(_));
+        self.log.write(&message, Direction::Out)?;
+        Pin::new(&mut self.inner).start_send(message)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        if !self.inner.half_closes() {
+            self.goodbye(Close::new(1000, ""))?;
+        }
+        Pin::new(&mut self.inner).poll_close(cx)
+    }
+}
+
+impl MessageIo for Recorded {
+    fn half_closes(&self) -> bool {
+        self.inner.half_closes()
+    }
+
+    fn abort(&mut self, why: &Error) {
+        // The connection is at its end; a disk that fails now changes nothing.
+        let _ = self.goodbye(why.into());
+        self.inner.abort(why);
+    }
+
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.inner.poll_finish(cx)
+    }
+
+    fn endless(&self) -> bool {
+        self.inner.endless()
+    }
+
+    fn answers_pings(&self) -> bool {
+        self.inner.answers_pings()
+    }
+}
+
+/// The near end of a join that says what was said in a recording, when it was said, and prints
+/// what is received.
+pub(crate) struct Replay {
+    records: std::vec::IntoIter<Record>,
+    next: Option<(Message, Pin<Box<Sleep>>)>,
+    started: Option<Instant>,
+    output: Framed,
+}
+
+/// A message that was sent, and how long after the first record.
+struct Record {
+    message: Message,
+    due: Duration,
+}
+
+impl Replay {
+    /// Reads the whole recording, so that a malformed line is found before anything is sent.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`], naming the file and the line.
+    pub(crate) fn open(path: &Path, speed: f64, decoder: Decoder) -> Result<Self> {
+        let file = File::open(path).map_err(|error| unusable(path, &error))?;
+        let records = read(BufReader::new(file), speed, path)?.into_iter();
+        let output = Framed::new(ByteStream::other(Console::new()), decoder);
+        Ok(Self { records, next: None, started: None, output })
+    }
+}
+
+fn read(mut input: impl BufRead, speed: f64, path: &Path) -> Result<Vec<Record>> {
+    let mut records = Vec::new();
+    let mut first = None;
+    let mut due = Duration::ZERO;
+    let mut line = Vec::new();
+    for number in 1_u64.. {
+        line.clear();
+        let read = input.read_until(b'\n', &mut line).map_err(|error| unusable(path, &error))?;
+        if read == 0 {
+            break;
+        }
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        let malformed =
+            |why: String| Error::new(Kind::Usage, why).at(format!("{}:{number}", path.display()));
+        let envelope = Envelope::parse(&line).map_err(malformed)?;
+        if let Some(ts) = envelope.ts {
+            let since = ts - *first.get_or_insert(ts);
+            due = pause(since / speed).ok_or_else(|| malformed(format!("ts {ts} is too large")))?;
+        }
+        let sent = envelope.dir != Some(Direction::In);
+        let message = envelope.into_message().map_err(malformed)?;
+        if sent {
+            records.push(Record { message, due });
+        }
+    }
+    Ok(records)
+}
+
+/// A time that a timer can wait for.
+fn pause(seconds: f64) -> Option<Duration> {
+    const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
+    let pause = Duration::try_from_secs_f64(seconds.max(0.0)).ok()?;
+    (pause <= LONGEST).then_some(pause)
+}
+
+fn unusable(path: &Path, error: &std::io::Error) -> Error {
+    Error::new(Kind::Usage, plain(error)).at(path.display())
+}
+
+impl Stream for Replay {
+    type Item = Result<Message>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if this.next.is_none() {
+            let Some(Record { message, due }) = this.records.next() else {
+                return Poll::Ready(None);
+            };
+            let started = *this.started.get_or_insert_with(Instant::now);
+            this.next = Some((message, Box::pin(tokio::time::sleep_until(started + due))));
+        }
+        if let Some((_, sleep)) = &mut this.next {
+            ready!(sleep.as_mut().poll(cx));
+        }
+        Poll::Ready(this.next.take().map(|(message, _)| Ok(message)))
+    }
+}
+
+impl Sink<Message> for Replay {
+    type Error = Error;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.output).poll_ready(cx)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<()> {
+        Pin::new(&mut self.output).start_send(message)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.output).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.output).poll_close(cx)
+    }
+}
+
+impl MessageIo for Replay {
+    fn abort(&mut self, _: &Error) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records(text: &str, speed: f64) -> Result<Vec<(u128, String)>> {
+        let read = read(text.as_bytes(), speed, Path::new("s.ndjson"))?;
+        let show = |record: Record| {
+            let payload = String::from_utf8_lossy(record.message.payload()).into_owned();
+            (record.due.as_millis(), payload)
+        };
+        Ok(read.into_iter().map(show).collect())
+    }
+
+    const SESSION: &str = r#"{"ts":10.5,"dir":"in","type":"text","data":"welcome"}
+{"ts":11.5,"dir":"out","type":"text","data":"a"}
+
+{"type":"text","data":"by hand"}
+{"ts":9.0,"dir":"out","type":"text","data":"b"}
+{"ts":14.5,"dir":"out","type":"close","code":1000,"reason":"bye"}
+"#;
+
+    #[test]
+    fn what_was_sent_is_due_when_it_was_sent() {
+        let want = |all: [(u128, &str); 4]| all.map(|(at, text)| (at, text.to_owned())).to_vec();
+        let all = records(SESSION, 1.0).unwrap();
+        assert_eq!(all, want([(1000, "a"), (1000, "by hand"), (0, "b"), (4000, "bye")]));
+        let all = records(SESSION, 4.0).unwrap();
+        assert_eq!(all, want([(250, "a"), (250, "by hand"), (0, "b"), (1000, "bye")]));
+        let all = records(SESSION, f64::INFINITY).unwrap();
+        assert_eq!(all, want([(0, "a"), (0, "by hand"), (0, "b"), (0, "bye")]));
+    }
+
+    #[test]
+    fn a_malformed_line_is_named() {
+        let error = records("{\"type\":\"text\",\"data\":\"\"}\n\nhello\n", 1.0).unwrap_err();
+        assert_eq!(error.kind(), Kind::Usage);
+        assert!(error.to_string().starts_with("s.ndjson:3: not an envelope"), "{error}");
+        let late = "{\"ts\":0,\"type\":\"ping\"}\n{\"ts\":1e300,\"type\":\"ping\"}";
+        let error = records(late, 1.0).unwrap_err();
+        assert!(error.to_string().starts_with("s.ndjson:2: ts 1"), "{error}");
+    }
+}
