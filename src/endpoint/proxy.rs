@@ -46,6 +46,8 @@ struct Proxy {
 enum Protocol {
     Socks5,
     Connect,
+    /// Only from the environment: in an address, `tls:` is a hop of its own.
+    ConnectOverTls,
 }
 
 impl Scheme for Socks5 {
@@ -158,7 +160,7 @@ impl Proxy {
         let to = &HostPort { host: host.to_owned(), port: to.port };
         let asked = match self.protocol {
             Protocol::Socks5 => socks5::ask(&mut stream, to, login).await.map(|()| stream),
-            Protocol::Connect => {
+            Protocol::Connect | Protocol::ConnectOverTls => {
                 connect::ask(&mut stream, to, login).await.map(|early| stream.unread(early))
             }
         };
@@ -171,6 +173,7 @@ impl Protocol {
         match self {
             Self::Socks5 => Socks5::NAMES[0],
             Self::Connect => HttpProxy::NAMES[0],
+            Self::ConnectOverTls => "https",
         }
     }
 
@@ -180,7 +183,7 @@ impl Protocol {
             Self::Socks5 if login.user.len().max(login.password.len()) > 255 => {
                 Err("SOCKS5 takes user names and passwords of at most 255 bytes".into())
             }
-            Self::Connect if login.user.contains(':') => {
+            Self::Connect | Self::ConnectOverTls if login.user.contains(':') => {
                 Err("an HTTP user name cannot have a colon".into())
             }
             _ => Ok(()),
@@ -324,13 +327,11 @@ mod tests {
             let login = server.login.as_ref();
             let asked = match server.protocol {
                 Protocol::Socks5 => socks5::answer(&mut stream, login).await?,
-                Protocol::Connect => {
-                    connect::answer(&mut stream, login, connect::MAX_HEAD).await?.0
-                }
+                _ => connect::answer(&mut stream, login, connect::MAX_HEAD).await?.0,
             };
             let outcome = match server.protocol {
                 Protocol::Socks5 => socks5::outcome,
-                Protocol::Connect => connect::outcome,
+                _ => connect::outcome,
             };
             let near = Duplex::Bytes(stream);
             let Duplex::Bytes(mut stream) =
