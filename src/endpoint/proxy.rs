@@ -63,10 +63,6 @@ impl Scheme for Socks5 {
         Proxy::parse(Protocol::Socks5, rest, None).map(Self)
     }
 
-    async fn connect(&self, _: Ground, _: &Call<'_>) -> Result<Duplex> {
-        Err(self.0.leads_nowhere())
-    }
-
     async fn carry(&self, ground: Ground, call: &Call<'_>) -> Result<Ground> {
         let stream = ground.open(&self.0.at, call).await?;
         Ok(self.0.clone().over(stream))
@@ -99,10 +95,6 @@ impl Scheme for HttpProxy {
 
     fn parse(_: &str, rest: &str) -> Result<Self, String> {
         Proxy::parse(Protocol::Connect, rest, None).map(Self)
-    }
-
-    async fn connect(&self, _: Ground, _: &Call<'_>) -> Result<Duplex> {
-        Err(self.0.leads_nowhere())
     }
 
     async fn carry(&self, ground: Ground, call: &Call<'_>) -> Result<Ground> {
@@ -140,11 +132,6 @@ impl Proxy {
     /// What a listener stands on when it is written alone.
     fn socket(&self) -> Option<Hop> {
         Some(Hop::Tcp(Tcp::at(self.at.clone())))
-    }
-
-    fn leads_nowhere(&self) -> Error {
-        Error::new(Kind::Usage, "is a hop to dial through")
-            .hint(format!("write what to reach after it, as {self:#},tcp://host:port"))
     }
 
     /// Everything that can be reached by asking this proxy over `stream`.

@@ -322,12 +322,17 @@ fn a_proxy_that_says_nothing_is_named_by_the_timeout() {
 }
 
 #[test]
-fn a_proxy_alone_leads_nowhere() {
+fn a_proxy_at_the_end_leads_nowhere() {
     for scheme in SCHEMES {
-        let run = Towline::connect([format!("{scheme}://me:secret@127.0.0.1:1")]).run();
-        run.code(2).stderr_has("127.0.0.1:1: is a hop to dial through");
-        run.stderr_has("hint: write what to reach after it, as ");
-        assert!(!run.stderr.contains("secret"), "{run}");
+        let proxy = format!("{scheme}://me:secret@127.0.0.1:1");
+        let chain = format!("tcp://127.0.0.1:2,{proxy}");
+        let serve = Towline::new().args(["serve", "tcp://127.0.0.1:0", &proxy]);
+        for run in [Towline::connect([&proxy]), Towline::connect([&chain]), serve] {
+            let run = run.run();
+            run.code(2).stderr_has("127.0.0.1:1: is a hop to dial through");
+            run.stderr_has("hint: write what to reach after it, as ");
+            assert!(!run.stderr.contains("secret"), "{run}");
+        }
     }
 }
 
