@@ -76,12 +76,14 @@ pub(crate) trait Scheme: Sized + Clone + fmt::Debug + fmt::Display + PartialEq {
     /// Parses what follows the name and its colon.
     fn parse(name: &str, rest: &str) -> Result<Self, String>;
 
-    /// Connects, standing on `ground`.
+    /// Connects, standing on `ground`. What is only a way to other hosts need not say how.
     fn connect(
         &self,
-        ground: Ground,
-        call: &Call<'_>,
-    ) -> impl Future<Output = Result<Duplex>> + Send;
+        _ground: Ground,
+        _call: &Call<'_>,
+    ) -> impl Future<Output = Result<Duplex>> + Send {
+        async { Err(Error::new(Kind::Usage, "is a hop to dial through")) }
+    }
 
     /// Becomes the ground of the next hop. A stream scheme need not say how.
     fn carry(&self, ground: Ground, call: &Call<'_>) -> impl Future<Output = Result<Ground>> + Send
@@ -248,6 +250,7 @@ impl Endpoint {
 
     /// Connects every hop in turn. Errors name the hop that failed.
     pub(crate) async fn connect(&self, call: &Call<'_>) -> Result<Duplex> {
+        self.check_connect()?;
         let (last, carriers) = self.hops.split_last().expect("an address has a hop");
         let mut ground = Ground::Here;
         for hop in carriers {
@@ -267,6 +270,19 @@ impl Endpoint {
                 .at(format_args!("{self:#}"))
                 .hint("see --connect-timeout"))
         })
+    }
+
+    /// Checks, before anything is opened, that something can be joined to this address.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] where it ends with a proxy, and nothing says what to reach through it.
+    pub fn check_connect(&self) -> Result<()> {
+        if !self.is_proxy() {
+            return Ok(());
+        }
+        let error = Error::new(Kind::Usage, "is a hop to dial through");
+        let hint = format!("write what to reach after it, as {self:#},tcp://host:port");
+        Err(self.last().blame(error).hint(hint))
     }
 
     /// Checks, before anything is opened, that peers can connect to this address.

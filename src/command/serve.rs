@@ -20,6 +20,7 @@ use crate::{console, report};
 /// An address that cannot listen, a listener that cannot be bound, or SIGINT.
 pub async fn run(mut args: ServeArgs) -> Result<()> {
     let target = target(&mut args)?;
+    target.check_connect()?;
     for address in &args.addresses {
         address.check_listen()?;
     }

@@ -46,6 +46,8 @@ struct Proxy {
 enum Protocol {
     Socks5,
     Connect,
+    /// Only from the environment: in an address, `tls:` is a hop of its own.
+    ConnectOverTls,
 }
 
 impl Scheme for Socks5 {
@@ -59,10 +61,6 @@ impl Scheme for Socks5 {
 
     fn parse(_: &str, rest: &str) -> Result<Self, String> {
         Proxy::parse(Protocol::Socks5, rest, None).map(Self)
-    }
-
-    async fn connect(&self, _: Ground, _: &Call<'_>) -> Result<Duplex> {
-        Err(self.0.leads_nowhere())
     }
 
     async fn carry(&self, ground: Ground, call: &Call<'_>) -> Result<Ground> {
@@ -97,10 +95,6 @@ impl Scheme for HttpProxy {
 
     fn parse(_: &str, rest: &str) -> Result<Self, String> {
         Proxy::parse(Protocol::Connect, rest, None).map(Self)
-    }
-
-    async fn connect(&self, _: Ground, _: &Call<'_>) -> Result<Duplex> {
-        Err(self.0.leads_nowhere())
     }
 
     async fn carry(&self, ground: Ground, call: &Call<'_>) -> Result<Ground> {
@@ -140,11 +134,6 @@ impl Proxy {
         Some(Hop::Tcp(Tcp::at(self.at.clone())))
     }
 
-    fn leads_nowhere(&self) -> Error {
-        Error::new(Kind::Usage, "is a hop to dial through")
-            .hint(format!("write what to reach after it, as {self:#},tcp://host:port"))
-    }
-
     /// Everything that can be reached by asking this proxy over `stream`.
     fn over(self, stream: ByteStream) -> Ground {
         Ground::Network(Box::new(Tunnel { proxy: self, stream }))
@@ -158,7 +147,7 @@ impl Proxy {
         let to = &HostPort { host: host.to_owned(), port: to.port };
         let asked = match self.protocol {
             Protocol::Socks5 => socks5::ask(&mut stream, to, login).await.map(|()| stream),
-            Protocol::Connect => {
+            Protocol::Connect | Protocol::ConnectOverTls => {
                 connect::ask(&mut stream, to, login).await.map(|early| stream.unread(early))
             }
         };
@@ -171,6 +160,7 @@ impl Protocol {
         match self {
             Self::Socks5 => Socks5::NAMES[0],
             Self::Connect => HttpProxy::NAMES[0],
+            Self::ConnectOverTls => "https",
         }
     }
 
@@ -180,7 +170,7 @@ impl Protocol {
             Self::Socks5 if login.user.len().max(login.password.len()) > 255 => {
                 Err("SOCKS5 takes user names and passwords of at most 255 bytes".into())
             }
-            Self::Connect if login.user.contains(':') => {
+            Self::Connect | Self::ConnectOverTls if login.user.contains(':') => {
                 Err("an HTTP user name cannot have a colon".into())
             }
             _ => Ok(()),
@@ -324,13 +314,11 @@ mod tests {
             let login = server.login.as_ref();
             let asked = match server.protocol {
                 Protocol::Socks5 => socks5::answer(&mut stream, login).await?,
-                Protocol::Connect => {
-                    connect::answer(&mut stream, login, connect::MAX_HEAD).await?.0
-                }
+                _ => connect::answer(&mut stream, login, connect::MAX_HEAD).await?.0,
             };
             let outcome = match server.protocol {
                 Protocol::Socks5 => socks5::outcome,
-                Protocol::Connect => connect::outcome,
+                _ => connect::outcome,
             };
             let near = Duplex::Bytes(stream);
             let Duplex::Bytes(mut stream) =

@@ -125,6 +125,21 @@ fn proxies_are_chained() {
 }
 
 #[test]
+fn a_proxy_stands_on_a_stream() {
+    let target = echo_server();
+    let target = format!("tcp://{}", target.address());
+    for scheme in SCHEMES {
+        for carrier in ["tls", "ws"] {
+            let listen = format!("{carrier}://127.0.0.1:0,{scheme}://me:secret@:0");
+            let proxy = Towline::serve(["--tls-self-signed", &listen, "tcp:"]);
+            let at = format!("127.0.0.1:{}", proxy.port());
+            let hops = format!("{carrier}://{at},{scheme}://me:secret@{at}");
+            through(&hops, &target).arg("--insecure").run().code(0).stdout("hello\n");
+        }
+    }
+}
+
+#[test]
 fn a_target_of_its_own_takes_every_peer() {
     for scheme in SCHEMES {
         let proxy = Towline::serve([&format!("{scheme}://127.0.0.1:0"), "echo:"]);
@@ -322,12 +337,17 @@ fn a_proxy_that_says_nothing_is_named_by_the_timeout() {
 }
 
 #[test]
-fn a_proxy_alone_leads_nowhere() {
+fn a_proxy_at_the_end_leads_nowhere() {
     for scheme in SCHEMES {
-        let run = Towline::connect([format!("{scheme}://me:secret@127.0.0.1:1")]).run();
-        run.code(2).stderr_has("127.0.0.1:1: is a hop to dial through");
-        run.stderr_has("hint: write what to reach after it, as ");
-        assert!(!run.stderr.contains("secret"), "{run}");
+        let proxy = format!("{scheme}://me:secret@127.0.0.1:1");
+        let chain = format!("tcp://127.0.0.1:2,{proxy}");
+        let serve = Towline::new().args(["serve", "tcp://127.0.0.1:0", &proxy]);
+        for run in [Towline::connect([&proxy]), Towline::connect([&chain]), serve] {
+            let run = run.run();
+            run.code(2).stderr_has("127.0.0.1:1: is a hop to dial through");
+            run.stderr_has("hint: write what to reach after it, as ");
+            assert!(!run.stderr.contains("secret"), "{run}");
+        }
     }
 }
 
@@ -368,6 +388,20 @@ mod environment {
                 run.code(0).stdout("hello\n");
             }
         }
+    }
+
+    #[test]
+    fn an_https_proxy_is_reached_over_tls() {
+        let server = ws_server(Ws::echo);
+        let target = format!("tcp://{}", server.address());
+        let listen = "tls://127.0.0.1:0,http://me:secret@:0";
+        let proxy = Towline::serve(["--tls-self-signed", listen, &target]);
+        let value = format!("https://me:secret@127.0.0.1:{}", proxy.port());
+        let run =
+            |args: &[&str]| ask("ws://feed.invalid/").args(args).env("HTTP_PROXY", &value).run();
+        run(&["--insecure"]).code(0).stdout("hello\n");
+        let untrusted = run(&[]);
+        untrusted.code(5).stderr_has(&value.replace("secret", "***"));
     }
 
     #[test]

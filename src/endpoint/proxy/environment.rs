@@ -15,8 +15,6 @@ use crate::error::{Error, Kind, Result};
 struct Found {
     variable: &'static str,
     proxy: Proxy,
-    /// Whether TLS protects the way to the proxy itself.
-    tls: bool,
 }
 
 /// What to stand on to reach `to`: the proxy that the environment names for it, or this machine.
@@ -33,20 +31,24 @@ pub(crate) async fn from_environment(
     if call.cx.shared.dial.no_proxy {
         return Ok(Ground::Here);
     }
-    let Some(Found { variable, proxy, tls }) = find(secure, to, get)? else {
+    let Some(Found { variable, proxy }) = find(secure, to, get)? else {
         return Ok(Ground::Here);
     };
     let connect = async {
         let stream = Ground::Here.open(&proxy.at, call).await?;
-        match tls {
-            true => call.cx.tls.connect(stream, &proxy.at.host, &[], call).await,
-            false => Ok(stream),
+        match proxy.protocol {
+            Protocol::ConnectOverTls => {
+                call.cx.tls.connect(stream, &proxy.at.host, &[], call).await
+            }
+            Protocol::Socks5 | Protocol::Connect => Ok(stream),
         }
     };
     let stream = connect.await.map_err(|error| {
-        error
-            .at(format_args!("{proxy:#}"))
-            .hint(format!("{variable} names this proxy; --no-proxy ignores it"))
+        let error = error.at(format_args!("{proxy:#}"));
+        match error.advice() {
+            Some(_) => error,
+            None => error.hint(format!("{variable} names this proxy; --no-proxy ignores it")),
+        }
     })?;
     Ok(proxy.over(stream))
 }
@@ -71,21 +73,21 @@ fn find(
     let named =
         names.iter().filter(|name| !forged(name)).find_map(|name| Some((*name, get(name)?)));
     let Some((variable, value)) = named else { return Ok(None) };
-    let (proxy, tls) = parse(value.trim()).map_err(|why| {
+    let proxy = parse(value.trim()).map_err(|why| {
         // The value may hold a password and is not shown.
         Error::new(Kind::Usage, why).at(variable).hint("--no-proxy ignores the variables")
     })?;
-    Ok(Some(Found { variable, proxy, tls }))
+    Ok(Some(Found { variable, proxy }))
 }
 
-/// `[SCHEME://][USER:PASSWORD@]HOST[:PORT]`; whether TLS comes first.
-fn parse(value: &str) -> Result<(Proxy, bool), String> {
+/// `[SCHEME://][USER:PASSWORD@]HOST[:PORT]`.
+fn parse(value: &str) -> Result<Proxy, String> {
     let (scheme, rest) = value.split_once("://").unwrap_or(("http", value));
-    let (protocol, port, tls) = match scheme.to_ascii_lowercase().as_str() {
-        "http" => (Protocol::Connect, 80, false),
-        "https" => (Protocol::Connect, 443, true),
+    let (protocol, port) = match scheme.to_ascii_lowercase().as_str() {
+        "http" => (Protocol::Connect, 80),
+        "https" => (Protocol::ConnectOverTls, 443),
         // The h stands for names that the proxy resolves, which ours always are.
-        "socks5" | "socks5h" => (Protocol::Socks5, 1080, false),
+        "socks5" | "socks5h" => (Protocol::Socks5, 1080),
         scheme => {
             return Err(format!(
                 "unknown kind of proxy `{scheme}:`; known are http: https: socks5: socks5h:"
@@ -95,7 +97,7 @@ fn parse(value: &str) -> Result<(Proxy, bool), String> {
     let proxy = Proxy::parse(protocol, rest, Some(port))?;
     match proxy.at.host.is_empty() {
         true => Err("a host is missing".to_owned()),
-        false => Ok((proxy, tls)),
+        false => Ok(proxy),
     }
 }
 
@@ -185,8 +187,7 @@ mod tests {
             variables.iter().find(|(it, _)| *it == name).map(|(_, value)| (*value).to_owned())
         };
         let found = find(secure, &to(host), get).unwrap()?;
-        let tls = if found.tls { "tls+" } else { "" };
-        Some(format!("{} {tls}{}", found.variable, found.proxy))
+        Some(format!("{} {}", found.variable, found.proxy))
     }
 
     #[test]
@@ -197,7 +198,7 @@ mod tests {
         assert_eq!(found(true, "x", &all[2..]).unwrap(), "ALL_PROXY socks5://c:1080");
         assert_eq!(found(true, "x", &all[..1]), None);
         let lower = [("HTTPS_PROXY", "b"), ("https_proxy", "https://u:p%40@c/")];
-        assert_eq!(found(true, "x", &lower).unwrap(), "https_proxy tls+http://u:p%40@c:443");
+        assert_eq!(found(true, "x", &lower).unwrap(), "https_proxy https://u:p%40@c:443");
         let own = [("HTTPS_PROXY", "b"), ("WSS_PROXY", "c:3")];
         assert_eq!(found(true, "x", &own).unwrap(), "WSS_PROXY http://c:3");
         let empty = [("https_proxy", ""), ("ALL_PROXY", "c:3")];
