@@ -13,11 +13,17 @@ mod frames;
 mod probe;
 // Announcing, limits, draining, sockets that others opened, rude peers.
 mod serving;
+// The committed completions and manual pages are what the binary prints.
+mod generated;
+// Every `--help`, as it was when somebody last looked at it.
+mod help;
 // The test page in a real browser.
 #[cfg(feature = "interop")]
 mod interop_chromium;
 // Which web sites' pages may open a WebSocket.
 mod origin;
+// Announcing, limits, draining, sockets that others opened, rude peers.
+mod serving;
 // Routes, files, page, status and login: the HTTP side of a WebSocket listener.
 mod site;
 // What every test uses: the binary under a deadline, WebSocket peers that misbehave on purpose.

@@ -37,6 +37,34 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// Compares with a file of the repository; `UPDATE=1` rewrites the file instead.
+#[track_caller]
+pub(crate) fn matches_file(path: &str, actual: &[u8]) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, actual).unwrap();
+    }
+    let expected = std::fs::read(&file).unwrap_or_default();
+    let (expected, actual) = (String::from_utf8_lossy(&expected), String::from_utf8_lossy(actual));
+    let different = expected.lines().zip(actual.lines()).find(|(old, new)| old != new);
+    assert!(
+        expected == actual,
+        "{path} is stale; `UPDATE=1 cargo test --test it` rewrites it. First difference: {different:?}"
+    );
+}
+
+/// Holds the files of a folder to a list: a file that nothing makes any more is stale too.
+#[track_caller]
+pub(crate) fn folder_holds(folder: &str, names: &[&str]) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(names.contains(&name), "nothing makes {}", path.display());
+    }
+}
+
 /// One run of the binary: in an empty home, with an environment of its own.
 #[must_use]
 pub(crate) struct Towline {
