@@ -101,7 +101,7 @@ Register-ArgumentCompleter -Native -CommandName 'towline' -ScriptBlock {
             [CompletionResult]::new('--access-log', '--access-log', [CompletionResultType]::ParameterName, 'Write a line to stderr for every peer that leaves')
             [CompletionResult]::new('--route', '--route', [CompletionResultType]::ParameterName, 'Join the WebSockets of one path to a target of its own, as `/logs=exec:tail -f x`')
             [CompletionResult]::new('--static', '--static', [CompletionResultType]::ParameterName, 'Serve the files of a directory to plain GETs')
-            [CompletionResult]::new('--allow-origin', '--allow-origin', [CompletionResultType]::ParameterName, 'Accept browsers from this Origin only; `*` is any (repeat) [default: any, but the same host for exec: and the like]')
+            [CompletionResult]::new('--allow-origin', '--allow-origin', [CompletionResultType]::ParameterName, 'Accept browsers from this Origin only; `*` is any (repeat) [default: any for echo:, null: and hub:, this host for all other targets]')
             [CompletionResult]::new('--basic-auth', '--basic-auth', [CompletionResultType]::ParameterName, 'Ask for one of the USER:PASSWORD lines of FILE (HTTP basic)')
             [CompletionResult]::new('--bearer-auth', '--bearer-auth', [CompletionResultType]::ParameterName, 'Ask for one of the tokens in FILE, one a line (Authorization: Bearer)')
             [CompletionResult]::new('--max-header', '--max-header', [CompletionResultType]::ParameterName, 'The largest request head')

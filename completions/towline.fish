@@ -88,8 +88,8 @@ complete -c towline -n "__fish_towline_using_subcommand connect" -s v -l verbose
 complete -c towline -n "__fish_towline_using_subcommand connect" -s q -l quiet -d 'Say nothing on stderr but errors; in `connect`, print no payload either'
 complete -c towline -n "__fish_towline_using_subcommand connect" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c towline -n "__fish_towline_using_subcommand connect" -s V -l version -d 'Print version'
-complete -c towline -n "__fish_towline_using_subcommand serve" -l announce -d 'How to say that the listeners are ready' -r -f -a "text\t'`listening on ws://127.0.0.1:8010/`'
-json\t'`{"event":"listening","address":"ws://127.0.0.1:8010/","port":8010}`'"
+complete -c towline -n "__fish_towline_using_subcommand serve" -l announce -d 'How to say that the listeners are ready' -r -f -a "text\t'`listening on ws://127.0.0.1:8010`'
+json\t'`{"event":"listening","address":"ws://127.0.0.1:8010","port":8010}`'"
 complete -c towline -n "__fish_towline_using_subcommand serve" -l on-listen -d 'Run a shell command when all listeners are ready; TOWLINE_LISTEN holds their addresses' -r -f -a "(__fish_complete_command)"
 complete -c towline -n "__fish_towline_using_subcommand serve" -l max-peers -d 'Peers at once; more wait until one leaves' -r
 complete -c towline -n "__fish_towline_using_subcommand serve" -l max-handshakes -d 'Handshakes in flight at once; more wait' -r
@@ -99,7 +99,7 @@ complete -c towline -n "__fish_towline_using_subcommand serve" -l access-log -d 
 json\t'One JSON object a line'"
 complete -c towline -n "__fish_towline_using_subcommand serve" -l route -d 'Join the WebSockets of one path to a target of its own, as `/logs=exec:tail -f x`' -r
 complete -c towline -n "__fish_towline_using_subcommand serve" -l static -d 'Serve the files of a directory to plain GETs' -r -f -a "(__fish_complete_directories)"
-complete -c towline -n "__fish_towline_using_subcommand serve" -l allow-origin -d 'Accept browsers from this Origin only; `*` is any (repeat) [default: any, but the same host for exec: and the like]' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l allow-origin -d 'Accept browsers from this Origin only; `*` is any (repeat) [default: any for echo:, null: and hub:, this host for all other targets]' -r
 complete -c towline -n "__fish_towline_using_subcommand serve" -l basic-auth -d 'Ask for one of the USER:PASSWORD lines of FILE (HTTP basic)' -r -F
 complete -c towline -n "__fish_towline_using_subcommand serve" -l bearer-auth -d 'Ask for one of the tokens in FILE, one a line (Authorization: Bearer)' -r -F
 complete -c towline -n "__fish_towline_using_subcommand serve" -l max-header -d 'The largest request head' -r

@@ -43,6 +43,15 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
+/// The values a flag can have, each with its help.
+pub fn values<T: ValueEnum>() -> Vec<(String, String)> {
+    let values = T::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+    let help = |value: &clap::builder::PossibleValue| {
+        value.get_help().map(ToString::to_string).unwrap_or_default()
+    };
+    values.map(|value| (value.get_name().to_owned(), help(&value))).collect()
+}
+
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
     .usage(AnsiColor::Green.on_default().bold())
@@ -298,10 +307,10 @@ pub struct ServerArgs {
 /// How to say that a listener is ready
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Announce {
-    /// `listening on ws://127.0.0.1:8010/`
+    /// `listening on ws://127.0.0.1:8010`
     #[default]
     Text,
-    /// `{"event":"listening","address":"ws://127.0.0.1:8010/","port":8010}`
+    /// `{"event":"listening","address":"ws://127.0.0.1:8010","port":8010}`
     Json,
 }
 

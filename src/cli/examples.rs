@@ -1,6 +1,7 @@
 //! The examples of `--help` and of the manual. A test parses each of them.
 
 /// A command line, and what it is for.
+#[derive(Clone, Copy)]
 pub struct Example {
     /// One line, without a full stop.
     pub what: &'static str,

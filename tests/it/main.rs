@@ -3,6 +3,8 @@
 #![allow(missing_docs, reason = "a test's name says what it shows")]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+// The absences that ARCHITECTURE.md promises.
+mod architecture;
 // Late replies, lingering, half-close, Close codes, lost connections.
 mod ends;
 // Every row of the exit-code table.
@@ -22,6 +24,8 @@ mod help;
 mod interop_chromium;
 // Which web sites' pages may open a WebSocket.
 mod origin;
+// What README.md shows works: each command is parsed, those on the loopback are run.
+mod readme;
 // Announcing, limits, draining, sockets that others opened, rude peers.
 mod serving;
 // Routes, files, page, status and login: the HTTP side of a WebSocket listener.

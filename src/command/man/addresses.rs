@@ -1,7 +1,6 @@
 //! towline-addresses(7): what every verb has in common.
 
-use clap::ValueEnum;
-
+use crate::cli;
 use crate::endpoint::Endpoint;
 use crate::framing::Framing;
 
@@ -85,11 +84,7 @@ fn chains() -> Vec<Part> {
 }
 
 fn frames() -> Vec<Part> {
-    let framings = Framing::value_variants().iter().filter_map(Framing::to_possible_value);
-    let terms = framings.map(|value| {
-        let help = value.get_help().map(ToString::to_string).unwrap_or_default();
-        (value.get_name().to_owned(), format!("{help}."))
-    });
+    let terms = cli::values::<Framing>().into_iter().map(|(name, help)| (name, format!("{help}.")));
     vec![
         Part::Section("FRAMES"),
         text(
@@ -174,10 +169,12 @@ fn streams() -> Vec<Part> {
              its direction, so that a half-close survives from end to end.",
         ),
         text(
-            "A client that carries bytes offers `towline.v0, towline.v1` where no `--subprotocol` \
-             is given. `towline.v0` stands for plain messages. A foreign server that grants \
-             whatever is offered first thus grants plain messages, and one that grants nothing \
-             gets them as well: that a peer understands the empty message is never assumed.",
+            "A client offers `towline.v0, towline.v1` where it carries bytes: the other end of its \
+             join has no messages, and there is no `--subprotocol`, `--text` or `--binary` and no \
+             `--frame` other than raw. A server grants `towline.v1` where its target is a byte \
+             stream. `towline.v0` stands for plain messages, so that a foreign server that grants \
+             whatever is offered first grants those; that a peer understands the empty message \
+             is never assumed.",
         ),
     ]
 }
