@@ -36,10 +36,35 @@ complete -c towline -n "__fish_towline_needs_command" -f -a "serve" -d 'Join eve
 complete -c towline -n "__fish_towline_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
 complete -c towline -n "__fish_towline_needs_command" -f -a "man" -d 'Print a manual page, or write them all into a directory'
 complete -c towline -n "__fish_towline_needs_command" -f -a "help" -d 'Print the help of a verb, or about addresses or exit codes'
+complete -c towline -n "__fish_towline_using_subcommand connect" -s s -l send -d 'Send a message; ${NAME} in it is what a --capture before it has found' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l send-bin -d 'Send a binary message' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l send-file -d 'Send all of a file as one message: text if it is UTF-8, unless --binary says otherwise' -r -F
+complete -c towline -n "__fish_towline_using_subcommand connect" -l ping -d 'Send a Ping' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l sleep -d 'Wait; what arrives meanwhile is kept for the next --expect' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -s e -l expect -d 'Wait for a message that contains the text, is it (=TEXT) or matches (~REGEX)' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l expect-json -d 'Wait for a JSON message with these members, or with this value at a pointer' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l expect-bin -d 'Wait for a message of these bytes, or that contains them' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l expect-none -d 'Fail if a message arrives within this time' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l expect-pong -d 'Wait for a Pong' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l capture -d 'Keep a value of the message just matched, for ${NAME} in later steps' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l close -d 'Send a Close' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l expect-close -d 'Wait for a Close with such a code (1000, 1000-1001, 4xxx; 1005 is none, 1006 a lost connection) and reason' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l within -d 'How long each of the steps after this may wait [default: 5s]' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l reject -d 'Fail if any message matches, at any time' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l expect-status -d 'The HTTP status of the handshake must be such (101, 401, 3xx); if it refuses the WebSocket, the run ends well there' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l expect-header -d 'The answer to the handshake must have this header' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l expect-no-header -d 'The answer to the handshake must not have this header' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l expect-subprotocol -d 'This subprotocol must have been granted' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l expect-extension -d 'This extension must have been granted' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l expect-tls -d 'The TLS version must be this (1.3), or at least this (>=1.2)' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l expect-cert-days -d 'The server\'s certificate must be valid for N more days' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l count -d 'End well as soon as N messages were received' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l report -d 'Report what was found as one JSON object, in FILE or as a line on stderr' -r -f
+complete -c towline -n "__fish_towline_using_subcommand connect" -l junit -d 'Write the outcome of every expectation to FILE, as JUnit XML' -r -F
 complete -c towline -n "__fish_towline_using_subcommand connect" -l log -d 'Write every message of both directions to FILE, in the JSON envelope' -r -F
 complete -c towline -n "__fish_towline_using_subcommand connect" -l replay -d 'Send the outgoing messages of a recording again, at the times they were sent' -r -F
 complete -c towline -n "__fish_towline_using_subcommand connect" -l speed -d 'How many times faster to replay; `max` does not wait at all' -r
-complete -c towline -n "__fish_towline_using_subcommand connect" -l timeout -d 'Give up after this time, whatever happens [default: 60s where there are probe steps]' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l timeout -d 'Give up after this time, whatever happens [default: 60s where a probe expects something]' -r
 complete -c towline -n "__fish_towline_using_subcommand connect" -l wait-ready -d 'Try to connect for this long, until the first success' -r
 complete -c towline -n "__fish_towline_using_subcommand connect" -l max-delay -d 'The longest pause between two attempts; pauses double from 250ms, with full jitter' -r
 complete -c towline -n "__fish_towline_using_subcommand connect" -l max-retries -d 'Give up after this many failed attempts in a row' -r
@@ -76,6 +101,7 @@ complete -c towline -n "__fish_towline_using_subcommand connect" -l stop-grace -
 complete -c towline -n "__fish_towline_using_subcommand connect" -l color -d 'When to use colours; NO_COLOR is respected' -r -f -a "auto\t'On a terminal'
 always\t'Everywhere'
 never\t'Nowhere'"
+complete -c towline -n "__fish_towline_using_subcommand connect" -l strict -d 'The next message must match, in place of any message that comes in time'
 complete -c towline -n "__fish_towline_using_subcommand connect" -l pretty -d 'Indent JSON on the console'
 complete -c towline -n "__fish_towline_using_subcommand connect" -l timestamps -d 'Show the time of each message on the console'
 complete -c towline -n "__fish_towline_using_subcommand connect" -l show-control -d 'Show pings and pongs on the console'
