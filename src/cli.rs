@@ -8,12 +8,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::endpoint::Endpoint;
 use crate::framing::Framing;
 use crate::probe::Script;
 
+pub mod examples;
 pub mod value;
 
 use value::{CloseSpec, Header, Pin, Route, Size, duration, size};
@@ -25,6 +26,7 @@ use value::{CloseSpec, Header, Pin, Route, Size, duration, size};
 /// of streams.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, max_term_width = 100, styles = STYLES)]
+#[command(disable_help_subcommand = true)]
 #[command(after_help = "Exit codes are listed by `towline help exit-codes`.")]
 pub struct Cli {
     /// What to do
@@ -36,6 +38,20 @@ pub struct Cli {
     pub report: ReportArgs,
 }
 
+/// All verbs and flags, for whoever writes about them: help, manual, completions.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// The values a flag can have, each with its help.
+pub fn values<T: ValueEnum>() -> Vec<(String, String)> {
+    let values = T::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+    let help = |value: &clap::builder::PossibleValue| {
+        value.get_help().map(ToString::to_string).unwrap_or_default()
+    };
+    values.map(|value| (value.get_name().to_owned(), help(&value))).collect()
+}
+
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
     .usage(AnsiColor::Green.on_default().bold())
@@ -45,9 +61,8 @@ const STYLES: Styles = Styles::styled()
 /// The verbs
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Join two endpoints once: a pipe, a console, a CI probe
+    // Described by their types: a comment here would hide the longer one there.
     Connect(Box<ConnectArgs>),
-    /// Join every peer that connects to a target, which is dialled anew for each
     Serve(Box<ServeArgs>),
     /// Print the completion script of a shell
     Completions {
@@ -56,13 +71,53 @@ pub enum Command {
     },
     /// Print a manual page, or write them all into a directory
     Man {
-        /// Which page: towline, connect, serve or addresses
-        #[arg(default_value = "towline")]
-        page: String,
+        /// Which page
+        #[arg(value_enum, default_value_t)]
+        page: ManPage,
         /// Write every page into this directory
         #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
         dir: Option<PathBuf>,
     },
+    /// Print the help of a verb, or about addresses or exit codes
+    Help {
+        /// About what
+        #[arg(value_enum)]
+        topic: Option<Topic>,
+    },
+}
+
+/// The pages of the manual
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ManPage {
+    /// towline(1), the overview
+    #[default]
+    Towline,
+    /// towline-connect(1)
+    #[value(alias = "towline-connect")]
+    Connect,
+    /// towline-serve(1)
+    #[value(alias = "towline-serve")]
+    Serve,
+    /// towline-addresses(7): schemes, chains, framings, ends of streams
+    #[value(alias = "towline-addresses")]
+    Addresses,
+}
+
+/// What `towline help` knows about
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Topic {
+    /// The verb
+    Connect,
+    /// The verb
+    Serve,
+    /// The verb
+    Completions,
+    /// The verb
+    Man,
+    /// Schemes, chains, framings, ends of streams
+    Addresses,
+    /// What the exit code of a run says
+    ExitCodes,
 }
 
 /// What is said on stderr
@@ -105,6 +160,7 @@ pub enum When {
 /// With one address, the other end is this console: stdin and stdout, or a line editor where both
 /// are a terminal. The steps of a probe (--send, --expect, ...) run in the order they are written.
 #[derive(Args, Clone, Debug)]
+#[command(after_long_help = examples::text(examples::CONNECT))]
 pub struct ConnectArgs {
     /// The two addresses to join; `-` stands for the first if there is one only
     #[arg(required = true, num_args = 1..=2, value_name = "ADDRESS")]
@@ -186,6 +242,7 @@ pub struct PersistArgs {
 /// The last address is the target, the others are where to listen; with one address alone the
 /// target is `-`, this console.
 #[derive(Args, Clone, Debug)]
+#[command(after_long_help = examples::text(examples::SERVE))]
 pub struct ServeArgs {
     /// Where to listen, and last the target
     #[arg(required = true, num_args = 1.., value_name = "ADDRESS")]
@@ -250,10 +307,10 @@ pub struct ServerArgs {
 /// How to say that a listener is ready
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Announce {
-    /// `listening on ws://127.0.0.1:8010/`
+    /// `listening on ws://127.0.0.1:8010`
     #[default]
     Text,
-    /// `{"event":"listening","address":"ws://127.0.0.1:8010/","port":8010}`
+    /// `{"event":"listening","address":"ws://127.0.0.1:8010","port":8010}`
     Json,
 }
 

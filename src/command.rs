@@ -3,7 +3,10 @@
 use crate::cli::{Cli, Command};
 use crate::error::Result;
 
+mod completions;
 pub mod connect;
+mod help;
+mod man;
 pub mod serve;
 
 /// Does what the user asked for.
@@ -14,6 +17,8 @@ pub async fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Connect(args) => connect::run(*args).await,
         Command::Serve(args) => serve::run(*args).await,
-        Command::Completions { .. } | Command::Man { .. } => Ok(()),
+        Command::Completions { shell } => completions::run(shell),
+        Command::Man { page, dir } => man::run(page, dir.as_deref()),
+        Command::Help { topic } => help::run(topic),
     }
 }

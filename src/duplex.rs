@@ -56,7 +56,7 @@ pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {
 /// A stream of messages in both directions, kept in one piece: no lock between the halves, and
 /// one task a connection.
 ///
-/// As a `Stream` it ends with `None` when the peer's direction has ended. A [`Message::Close`]
+/// As a `Stream` it ends with `None` when the peer's direction has ended. A [`Body::Close`]
 /// ends both directions. As a `Sink`, `poll_close` ends our direction only, where
 /// [`MessageIo::half_closes`]; otherwise it is a Close 1000.
 pub trait MessageIo:

@@ -1,6 +1,6 @@
 //! Every kind of address towline knows.
 //!
-//! To add one: write `endpoint/NAME.rs` with a type that is a [`Scheme`], and add its row to the
+//! To add one: write `endpoint/NAME.rs` with a type that is a `Scheme`, and add its row to the
 //! table at the `schemes!` call below. Parsing, chains, help and the manual follow from the row.
 
 use std::fmt;

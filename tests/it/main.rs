@@ -29,22 +29,47 @@ mod recording;
 // What every test uses: the binary under a deadline, WebSocket peers that misbehave on purpose.
 mod support;
 
+// The absences that ARCHITECTURE.md promises.
+mod architecture;
+// Late replies, lingering, half-close, Close codes, lost connections.
+mod ends;
+// Children on pipes and pseudo terminals: environment, stop ladder, exit status.
+mod exec;
+// Every row of the exit-code table.
+mod exits;
+// Files, read and appended to.
+mod file;
+// How bytes become messages and messages bytes.
+mod frames;
+// The committed completions and manual pages are what the binary prints.
+mod generated;
+// Every `--help`, as it was when somebody last looked at it.
+mod help;
+// Which web sites' pages may open a WebSocket.
+mod origin;
+// The probe of `connect`: steps, checks, exit codes, reports.
+mod probe;
 // What holds for all inputs.
 mod properties;
-
 // Proxies to dial through, proxies to be, proxies from the environment.
 mod proxies;
-
-// curl through our proxies.
-mod exec;
-mod file;
-#[cfg(feature = "interop")]
-mod interop_proxies;
-mod unix;
-
+// What README.md shows works: each command is parsed, those on the loopback are run.
+mod readme;
+// Announcing, limits, draining, sockets that others opened, rude peers.
+mod serving;
+// Routes, files, page, status and login: the HTTP side of a WebSocket listener.
+mod site;
 // TLS between two towlines, and what is said when it fails.
 mod tls;
+// Unix sockets, in the file system and abstract.
+mod unix;
 
+// With programs that nobody here wrote: the test page in a real browser.
+#[cfg(feature = "interop")]
+mod interop_chromium;
+// curl through our proxies.
+#[cfg(feature = "interop")]
+mod interop_proxies;
 // TLS with OpenSSL at the other end.
 #[cfg(feature = "interop")]
 mod interop_tls;

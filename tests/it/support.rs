@@ -37,6 +37,34 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// Compares with a file of the repository; `UPDATE=1` rewrites the file instead.
+#[track_caller]
+pub(crate) fn matches_file(path: &str, actual: &[u8]) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, actual).unwrap();
+    }
+    let expected = std::fs::read(&file).unwrap_or_default();
+    let (expected, actual) = (String::from_utf8_lossy(&expected), String::from_utf8_lossy(actual));
+    let different = expected.lines().zip(actual.lines()).find(|(old, new)| old != new);
+    assert!(
+        expected == actual,
+        "{path} is stale; `UPDATE=1 cargo test --test it` rewrites it. First difference: {different:?}"
+    );
+}
+
+/// Holds the files of a folder to a list: a file that nothing makes any more is stale too.
+#[track_caller]
+pub(crate) fn folder_holds(folder: &str, names: &[&str]) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(names.contains(&name), "nothing makes {}", path.display());
+    }
+}
+
 /// One run of the binary: in an empty home, with an environment of its own.
 #[must_use]
 pub(crate) struct Towline {
@@ -57,8 +85,20 @@ enum Input {
 impl Towline {
     /// `towline` without arguments; stdin is `/dev/null` unless something else is said.
     pub(crate) fn new() -> Self {
+        Self::program(env!("CARGO_BIN_EXE_towline"))
+    }
+
+    /// A line for the shell, which finds `towline` in its path.
+    pub(crate) fn shell(line: &str) -> Self {
+        let bin = Path::new(env!("CARGO_BIN_EXE_towline")).parent().unwrap().to_owned();
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path = std::env::join_paths([bin].into_iter().chain(std::env::split_paths(&path)));
+        Self::program("sh").env("PATH", path.unwrap()).args(["-c", line])
+    }
+
+    fn program(program: &str) -> Self {
         let home = TempDir::new().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_towline"));
+        let mut command = Command::new(program);
         command.env_clear().env("HOME", home.path()).current_dir(home.path());
         command.env("COLUMNS", "100").env("NO_COLOR", "1");
         if let Some(path) = std::env::var_os("PATH") {
@@ -153,7 +193,8 @@ impl Towline {
         self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
         // A group of its own, so that children of children end with it.
         self.command.process_group(0);
-        let args: Vec<OsString> = self.command.get_args().map(OsStr::to_owned).collect();
+        let words = [self.command.get_program()].into_iter().chain(self.command.get_args());
+        let args: Vec<OsString> = words.map(OsStr::to_owned).collect();
         let mut child = self.command.spawn().unwrap();
         let mut stdin = child.stdin.take();
         if let Input::Bytes(bytes) = self.stdin {
@@ -422,11 +463,7 @@ impl std::fmt::Display for Output {
 
 fn describe(args: &[OsString], stdout: &[u8], stderr: &str) -> String {
     let args = args.iter().map(|arg| format!(" {arg:?}")).collect::<String>();
-    format!(
-        "command: towline{args}\nstdout: {}\nstderr:\n{}",
-        clip(stdout),
-        clip(stderr.as_bytes())
-    )
+    format!("command:{args}\nstdout: {}\nstderr:\n{}", clip(stdout), clip(stderr.as_bytes()))
 }
 
 /// Enough to see what is wrong; a test over a gigabyte must not print it.

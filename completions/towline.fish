@@ -1,0 +1,209 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_towline_global_optspecs
+    string join \n v/verbose q/quiet color= h/help V/version
+end
+
+function __fish_towline_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_towline_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_towline_using_subcommand
+    set -l cmd (__fish_towline_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c towline -n "__fish_towline_needs_command" -l color -d 'When to use colours; NO_COLOR is respected' -r -f -a "auto\t'On a terminal'
+always\t'Everywhere'
+never\t'Nowhere'"
+complete -c towline -n "__fish_towline_needs_command" -s v -l verbose -d 'Say more on stderr: -v what happens, -vv every message'
+complete -c towline -n "__fish_towline_needs_command" -s q -l quiet -d 'Say nothing on stderr but errors; in `connect`, print no payload either'
+complete -c towline -n "__fish_towline_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c towline -n "__fish_towline_needs_command" -s V -l version -d 'Print version'
+complete -c towline -n "__fish_towline_needs_command" -f -a "connect" -d 'Join two endpoints once: a pipe, a console, a CI probe'
+complete -c towline -n "__fish_towline_needs_command" -f -a "serve" -d 'Join every peer that connects to a target, which is dialled anew for each'
+complete -c towline -n "__fish_towline_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c towline -n "__fish_towline_needs_command" -f -a "man" -d 'Print a manual page, or write them all into a directory'
+complete -c towline -n "__fish_towline_needs_command" -f -a "help" -d 'Print the help of a verb, or about addresses or exit codes'
+complete -c towline -n "__fish_towline_using_subcommand connect" -s s -l send -d 'Send a message; ${NAME} in it is what a --capture before it has found' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l send-bin -d 'Send a binary message' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l send-file -d 'Send all of a file as one message: text if it is UTF-8, unless --binary says otherwise' -r -F
+complete -c towline -n "__fish_towline_using_subcommand connect" -l ping -d 'Send a Ping' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l sleep -d 'Wait; what arrives meanwhile is kept for the next --expect' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -s e -l expect -d 'Wait for a message that contains the text, is it (=TEXT) or matches (~REGEX)' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l expect-json -d 'Wait for a JSON message with these members, or with this value at a pointer' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l expect-bin -d 'Wait for a message of these bytes, or that contains them' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l expect-none -d 'Fail if a message arrives within this time' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l expect-pong -d 'Wait for a Pong' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l capture -d 'Keep a value of the message just matched, for ${NAME} in later steps' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l close -d 'Send a Close' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l expect-close -d 'Wait for a Close with such a code (1000, 1000-1001, 4xxx; 1005 is none, 1006 a lost connection) and reason' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l within -d 'How long each of the steps after this may wait [default: 5s]' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l reject -d 'Fail if any message matches, at any time' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l expect-status -d 'The HTTP status of the handshake must be such (101, 401, 3xx); if it refuses the WebSocket, the run ends well there' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l expect-header -d 'The answer to the handshake must have this header' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l expect-no-header -d 'The answer to the handshake must not have this header' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l expect-subprotocol -d 'This subprotocol must have been granted' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l expect-extension -d 'This extension must have been granted' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l expect-tls -d 'The TLS version must be this (1.3), or at least this (>=1.2)' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l expect-cert-days -d 'The server\'s certificate must be valid for N more days' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l count -d 'End well as soon as N messages were received' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l report -d 'Report what was found as one JSON object, in FILE or as a line on stderr' -r -f
+complete -c towline -n "__fish_towline_using_subcommand connect" -l junit -d 'Write the outcome of every expectation to FILE, as JUnit XML' -r -F
+complete -c towline -n "__fish_towline_using_subcommand connect" -l log -d 'Write every message of both directions to FILE, in the JSON envelope' -r -F
+complete -c towline -n "__fish_towline_using_subcommand connect" -l replay -d 'Send the outgoing messages of a recording again, at the times they were sent' -r -F
+complete -c towline -n "__fish_towline_using_subcommand connect" -l speed -d 'How many times faster to replay; `max` does not wait at all' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l timeout -d 'Give up after this time, whatever happens [default: 60s where a probe expects something]' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l wait-ready -d 'Try to connect for this long, until the first success' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l max-delay -d 'The longest pause between two attempts; pauses double from 250ms, with full jitter' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l max-retries -d 'Give up after this many failed attempts in a row' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l ok-close -d 'Close codes that count as a clean end, besides 1000 (repeat, or separate with commas)' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l frame -d 'How bytes become messages [default: lines; raw where both ends are byte streams]' -r -f -a "lines\t'One line is one message; the newline is not part of it'
+nul\t'A zero byte ends each message'
+whole\t'All of the input is one message'
+blank\t'An empty line separates messages'
+len\t'A 32 bit big-endian length stands before each message'
+json\t'One JSON object a line, lossless: types, control messages, names, times'
+raw\t'No boundaries: what one read returns is one message'"
+complete -c towline -n "__fish_towline_using_subcommand connect" -l linger -d 'When the input has ended, go on until nothing was received for this long; `inf` never gives up' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l idle-timeout -d 'End a join that has been quiet for this long [default: never]' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l max-message -d 'The largest message in either direction; a larger one is answered with Close 1009' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l connect-timeout -d 'How long resolving, connecting and all handshakes may take' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -s H -l header -d 'A header of the handshake request, as `Name: value` (repeat)' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l subprotocol -d 'A subprotocol to offer, or for a listener to grant (repeat, or separate with commas)' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l origin -d 'The Origin to send' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l host -d 'The Host to send in place of the address\'s' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l user -d 'Log in with HTTP basic authentication; `@FILE` reads USER:PASSWORD from a file' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l bearer -d 'Log in with a bearer token; `@FILE` reads it from a file' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l cookie -d 'A cookie to send, as `name=value` (repeat)' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l ping-interval -d 'Send a Ping after this much quiet [default: off in connect, 30s in serve and with --reconnect]' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l ping-timeout -d 'Take the connection for lost when a Ping has gone unanswered for this long' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l max-redirects -d 'How many HTTP redirects to follow' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l ca -d 'Trust the authorities in FILE, PEM, in place of the system\'s (repeat)' -r -F
+complete -c towline -n "__fish_towline_using_subcommand connect" -l client-cert -d 'Log in with this certificate chain, PEM' -r -F
+complete -c towline -n "__fish_towline_using_subcommand connect" -l client-key -d 'The private key of --client-cert, PEM' -r -F
+complete -c towline -n "__fish_towline_using_subcommand connect" -l sni -d 'The server name to ask for and to check' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l alpn -d 'A protocol to offer by ALPN (repeat, or separate with commas)' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l pin -d 'Accept only a certificate with this SHA-256 fingerprint, whoever signed it (repeat)' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l max-children -d 'How many children of exec:, sh: and pty: may run at once' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l stop-grace -d 'How long a child has to stop after each of: end of input, SIGHUP, SIGTERM; then SIGKILL' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l color -d 'When to use colours; NO_COLOR is respected' -r -f -a "auto\t'On a terminal'
+always\t'Everywhere'
+never\t'Nowhere'"
+complete -c towline -n "__fish_towline_using_subcommand connect" -l strict -d 'The next message must match, in place of any message that comes in time'
+complete -c towline -n "__fish_towline_using_subcommand connect" -l pretty -d 'Indent JSON on the console'
+complete -c towline -n "__fish_towline_using_subcommand connect" -l timestamps -d 'Show the time of each message on the console'
+complete -c towline -n "__fish_towline_using_subcommand connect" -l show-control -d 'Show pings and pongs on the console'
+complete -c towline -n "__fish_towline_using_subcommand connect" -l reconnect -d 'Connect again when the connection is lost; never after an HTTP 4xx or a Close 1008'
+complete -c towline -n "__fish_towline_using_subcommand connect" -l text -d 'Send everything as text messages'
+complete -c towline -n "__fish_towline_using_subcommand connect" -s b -l binary -d 'Send everything as binary messages'
+complete -c towline -n "__fish_towline_using_subcommand connect" -l no-proxy -d 'Ignore HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY'
+complete -c towline -n "__fish_towline_using_subcommand connect" -s k -l insecure -d 'Accept any certificate'
+complete -c towline -n "__fish_towline_using_subcommand connect" -s v -l verbose -d 'Say more on stderr: -v what happens, -vv every message'
+complete -c towline -n "__fish_towline_using_subcommand connect" -s q -l quiet -d 'Say nothing on stderr but errors; in `connect`, print no payload either'
+complete -c towline -n "__fish_towline_using_subcommand connect" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c towline -n "__fish_towline_using_subcommand connect" -s V -l version -d 'Print version'
+complete -c towline -n "__fish_towline_using_subcommand serve" -l announce -d 'How to say that the listeners are ready' -r -f -a "text\t'`listening on ws://127.0.0.1:8010`'
+json\t'`{"event":"listening","address":"ws://127.0.0.1:8010","port":8010}`'"
+complete -c towline -n "__fish_towline_using_subcommand serve" -l on-listen -d 'Run a shell command when all listeners are ready; TOWLINE_LISTEN holds their addresses' -r -f -a "(__fish_complete_command)"
+complete -c towline -n "__fish_towline_using_subcommand serve" -l max-peers -d 'Peers at once; more wait until one leaves' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l max-handshakes -d 'Handshakes in flight at once; more wait' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l handshake-timeout -d 'How long a peer may take for its handshakes' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l drain -d 'How long to wait for peers to leave after SIGTERM or SIGINT' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l access-log -d 'Write a line to stderr for every peer that leaves' -r -f -a "text\t'Words'
+json\t'One JSON object a line'"
+complete -c towline -n "__fish_towline_using_subcommand serve" -l route -d 'Join the WebSockets of one path to a target of its own, as `/logs=exec:tail -f x`' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l static -d 'Serve the files of a directory to plain GETs' -r -f -a "(__fish_complete_directories)"
+complete -c towline -n "__fish_towline_using_subcommand serve" -l allow-origin -d 'Accept browsers from this Origin only; `*` is any (repeat) [default: any for echo:, null: and hub:, this host for all other targets]' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l basic-auth -d 'Ask for one of the USER:PASSWORD lines of FILE (HTTP basic)' -r -F
+complete -c towline -n "__fish_towline_using_subcommand serve" -l bearer-auth -d 'Ask for one of the tokens in FILE, one a line (Authorization: Bearer)' -r -F
+complete -c towline -n "__fish_towline_using_subcommand serve" -l max-header -d 'The largest request head' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l reply -d 'Answer every message with TEXT; {} in it is the message (repeat to take turns)' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l close-after -d 'Close after N messages, as `5:4001:quota`' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l delay -d 'Wait before each answer' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l name-from -d 'Where the name of a WebSocket peer comes from, as `header:X-User`, `query:name` or `path`' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l slow -d 'What happens to a peer that reads too slowly' -r -f -a "drop-oldest\t'It misses the oldest messages; drops are counted and said'
+disconnect\t'It is closed with 1013'
+block\t'Everybody waits for it'"
+complete -c towline -n "__fish_towline_using_subcommand serve" -l queue -d 'How many messages wait for a slow peer' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l cert -d 'The certificate chain, PEM; read again when the file changes' -r -F
+complete -c towline -n "__fish_towline_using_subcommand serve" -l key -d 'The private key of --cert, PEM' -r -F
+complete -c towline -n "__fish_towline_using_subcommand serve" -l client-ca -d 'Ask peers for a certificate of one of these authorities, PEM' -r -F
+complete -c towline -n "__fish_towline_using_subcommand serve" -l frame -d 'How bytes become messages [default: lines; raw where both ends are byte streams]' -r -f -a "lines\t'One line is one message; the newline is not part of it'
+nul\t'A zero byte ends each message'
+whole\t'All of the input is one message'
+blank\t'An empty line separates messages'
+len\t'A 32 bit big-endian length stands before each message'
+json\t'One JSON object a line, lossless: types, control messages, names, times'
+raw\t'No boundaries: what one read returns is one message'"
+complete -c towline -n "__fish_towline_using_subcommand serve" -l linger -d 'When the input has ended, go on until nothing was received for this long; `inf` never gives up' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l idle-timeout -d 'End a join that has been quiet for this long [default: never]' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l max-message -d 'The largest message in either direction; a larger one is answered with Close 1009' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l connect-timeout -d 'How long resolving, connecting and all handshakes may take' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -s H -l header -d 'A header of the handshake request, as `Name: value` (repeat)' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l subprotocol -d 'A subprotocol to offer, or for a listener to grant (repeat, or separate with commas)' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l origin -d 'The Origin to send' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l host -d 'The Host to send in place of the address\'s' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l user -d 'Log in with HTTP basic authentication; `@FILE` reads USER:PASSWORD from a file' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l bearer -d 'Log in with a bearer token; `@FILE` reads it from a file' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l cookie -d 'A cookie to send, as `name=value` (repeat)' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l ping-interval -d 'Send a Ping after this much quiet [default: off in connect, 30s in serve and with --reconnect]' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l ping-timeout -d 'Take the connection for lost when a Ping has gone unanswered for this long' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l max-redirects -d 'How many HTTP redirects to follow' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l ca -d 'Trust the authorities in FILE, PEM, in place of the system\'s (repeat)' -r -F
+complete -c towline -n "__fish_towline_using_subcommand serve" -l client-cert -d 'Log in with this certificate chain, PEM' -r -F
+complete -c towline -n "__fish_towline_using_subcommand serve" -l client-key -d 'The private key of --client-cert, PEM' -r -F
+complete -c towline -n "__fish_towline_using_subcommand serve" -l sni -d 'The server name to ask for and to check' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l alpn -d 'A protocol to offer by ALPN (repeat, or separate with commas)' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l pin -d 'Accept only a certificate with this SHA-256 fingerprint, whoever signed it (repeat)' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l max-children -d 'How many children of exec:, sh: and pty: may run at once' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l stop-grace -d 'How long a child has to stop after each of: end of input, SIGHUP, SIGTERM; then SIGKILL' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l color -d 'When to use colours; NO_COLOR is respected' -r -f -a "auto\t'On a terminal'
+always\t'Everywhere'
+never\t'Nowhere'"
+complete -c towline -n "__fish_towline_using_subcommand serve" -l inetd -d 'Serve the one connection that is stdin and stdout, as inetd hands it over, then exit'
+complete -c towline -n "__fish_towline_using_subcommand serve" -l page -d 'Serve a page to try the WebSocket with [default: for echo: on loopback]'
+complete -c towline -n "__fish_towline_using_subcommand serve" -l no-page -d 'Serve no such page'
+complete -c towline -n "__fish_towline_using_subcommand serve" -l no-status -d 'Do not answer /healthz and /metrics'
+complete -c towline -n "__fish_towline_using_subcommand serve" -l tls-self-signed -d 'Make a certificate for this run and print the fingerprint to --pin'
+complete -c towline -n "__fish_towline_using_subcommand serve" -l text -d 'Send everything as text messages'
+complete -c towline -n "__fish_towline_using_subcommand serve" -s b -l binary -d 'Send everything as binary messages'
+complete -c towline -n "__fish_towline_using_subcommand serve" -l no-proxy -d 'Ignore HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY'
+complete -c towline -n "__fish_towline_using_subcommand serve" -s k -l insecure -d 'Accept any certificate'
+complete -c towline -n "__fish_towline_using_subcommand serve" -s v -l verbose -d 'Say more on stderr: -v what happens, -vv every message'
+complete -c towline -n "__fish_towline_using_subcommand serve" -s q -l quiet -d 'Say nothing on stderr but errors; in `connect`, print no payload either'
+complete -c towline -n "__fish_towline_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c towline -n "__fish_towline_using_subcommand serve" -s V -l version -d 'Print version'
+complete -c towline -n "__fish_towline_using_subcommand completions" -l color -d 'When to use colours; NO_COLOR is respected' -r -f -a "auto\t'On a terminal'
+always\t'Everywhere'
+never\t'Nowhere'"
+complete -c towline -n "__fish_towline_using_subcommand completions" -s v -l verbose -d 'Say more on stderr: -v what happens, -vv every message'
+complete -c towline -n "__fish_towline_using_subcommand completions" -s q -l quiet -d 'Say nothing on stderr but errors; in `connect`, print no payload either'
+complete -c towline -n "__fish_towline_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c towline -n "__fish_towline_using_subcommand completions" -s V -l version -d 'Print version'
+complete -c towline -n "__fish_towline_using_subcommand man" -l dir -d 'Write every page into this directory' -r -f -a "(__fish_complete_directories)"
+complete -c towline -n "__fish_towline_using_subcommand man" -l color -d 'When to use colours; NO_COLOR is respected' -r -f -a "auto\t'On a terminal'
+always\t'Everywhere'
+never\t'Nowhere'"
+complete -c towline -n "__fish_towline_using_subcommand man" -s v -l verbose -d 'Say more on stderr: -v what happens, -vv every message'
+complete -c towline -n "__fish_towline_using_subcommand man" -s q -l quiet -d 'Say nothing on stderr but errors; in `connect`, print no payload either'
+complete -c towline -n "__fish_towline_using_subcommand man" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c towline -n "__fish_towline_using_subcommand man" -s V -l version -d 'Print version'
+complete -c towline -n "__fish_towline_using_subcommand help" -l color -d 'When to use colours; NO_COLOR is respected' -r -f -a "auto\t'On a terminal'
+always\t'Everywhere'
+never\t'Nowhere'"
+complete -c towline -n "__fish_towline_using_subcommand help" -s v -l verbose -d 'Say more on stderr: -v what happens, -vv every message'
+complete -c towline -n "__fish_towline_using_subcommand help" -s q -l quiet -d 'Say nothing on stderr but errors; in `connect`, print no payload either'
+complete -c towline -n "__fish_towline_using_subcommand help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c towline -n "__fish_towline_using_subcommand help" -s V -l version -d 'Print version'

@@ -1,0 +1,78 @@
+//! The examples of `--help` and of the manual. A test parses each of them.
+
+/// A command line, and what it is for.
+#[derive(Clone, Copy)]
+pub struct Example {
+    /// One line, without a full stop.
+    pub what: &'static str,
+    /// As typed into a POSIX shell.
+    pub line: &'static str,
+}
+
+/// Of `towline connect`.
+pub const CONNECT: &[Example] = &[
+    Example {
+        what: "Talk to a server from a terminal",
+        line: "towline connect ws://127.0.0.1:8010/",
+    },
+    Example {
+        what: "Ask one thing in a pipeline; the late answer is not lost",
+        line: r#"echo '{"id":1}' | towline connect ws://127.0.0.1:8010/ --count 1"#,
+    },
+    Example {
+        what: "Check a service in a CI job; the exit code says what failed",
+        line: "towline connect wss://api.example.com/v1 -s hello --within 3s -e world --close",
+    },
+    Example {
+        what: "Wait until a service is up, then go on",
+        line: "towline connect :8080/health --wait-ready 60s -s ping -e =pong",
+    },
+    Example {
+        what: "A request without a token must be refused",
+        line: "towline connect wss://api.example.com/v1 --expect-status 401",
+    },
+    Example {
+        what: "Listen for ever and keep what comes, with times and types",
+        line: "towline connect wss://stream.example.com/ --reconnect --frame json </dev/null >>log.ndjson",
+    },
+    Example {
+        what: "Carry SSH inside a WebSocket",
+        line: "ssh -o ProxyCommand='towline connect wss://edge.example.com/ssh --frame raw' me@host",
+    },
+];
+
+/// Of `towline serve`.
+pub const SERVE: &[Example] = &[
+    Example {
+        what: "A server that answers what it is told, with a page to try it in a browser",
+        line: "towline serve :8010 'echo:Server received from client: '",
+    },
+    Example {
+        what: "This terminal as the server: every line goes to every peer",
+        line: "towline serve :8010",
+    },
+    Example { what: "A chat room for browsers", line: "towline serve :8010 hub:chat" },
+    Example {
+        what: "A TCP service behind a WebSocket",
+        line: "towline serve ws://127.0.0.1:8022/ssh tcp://127.0.0.1:22",
+    },
+    Example {
+        what: "A program for each peer; its exit status becomes the close code",
+        line: "towline serve :9001 exec:./greet.py",
+    },
+    Example {
+        what: "A mock for tests of a front end: two answers, then a failure",
+        line: r#"towline serve :0 echo: --reply '{"ok":true}' --close-after 2:4001:quota --announce json"#,
+    },
+];
+
+/// The examples of a verb, as they stand at the end of its `--help`.
+pub fn text(examples: &[Example]) -> String {
+    let mut text = String::from("Examples:\n");
+    for (i, example) in examples.iter().enumerate() {
+        let gap = if i == 0 { "" } else { "\n" };
+        text += &format!("{gap}  {}:\n      {}\n", example.what, example.line);
+    }
+    text.truncate(text.trim_end().len());
+    text
+}

@@ -1,0 +1,46 @@
+//! `help`: what `--help` says, and the two topics that belong to no verb.
+
+use crate::cli::{self, Topic};
+use crate::error::{Kind, Result};
+use crate::report;
+
+use super::man::addresses;
+
+/// Prints a topic on stdout.
+///
+/// # Errors
+/// stdout cannot be written.
+pub(super) fn run(topic: Option<Topic>) -> Result<()> {
+    let text = match topic {
+        None => verb(None),
+        Some(Topic::Connect) => verb(Some("connect")),
+        Some(Topic::Serve) => verb(Some("serve")),
+        Some(Topic::Completions) => verb(Some("completions")),
+        Some(Topic::Man) => verb(Some("man")),
+        Some(Topic::Addresses) => addresses::page().text(),
+        Some(Topic::ExitCodes) => exit_codes(),
+    };
+    report::page(text.as_bytes())
+}
+
+/// The same text as `towline VERB --help`.
+fn verb(name: Option<&str>) -> String {
+    let mut command = cli::command();
+    command.build();
+    let command = match name {
+        None => &mut command,
+        Some(name) => command.find_subcommand_mut(name).expect("a topic names a verb"),
+    };
+    command.render_long_help().to_string()
+}
+
+fn exit_codes() -> String {
+    let rows = Kind::TABLE.iter().map(|(code, meaning)| format!("{code:>5}  {meaning}\n"));
+    let mut text = String::from("Exit codes\n\n");
+    text.extend(rows);
+    text.push_str(
+        "\nThey are the same in every verb and stay the same between versions. --ok-close\n\
+         adds to the close codes that count as a clean end.\n",
+    );
+    text
+}

@@ -1,0 +1,202 @@
+//! towline-addresses(7): what every verb has in common.
+
+use crate::cli;
+use crate::endpoint::Endpoint;
+use crate::framing::Framing;
+
+use super::page::{self, Page, Part};
+
+/// The page, which is also `towline help addresses`.
+pub(in crate::command) fn page() -> Page {
+    let mut parts = Vec::new();
+    parts.extend(grammar());
+    parts.extend(schemes());
+    parts.extend(chains());
+    parts.extend(frames());
+    parts.extend(ends());
+    parts.extend(streams());
+    parts.extend(exits());
+    Page {
+        name: "towline-addresses",
+        section: "7",
+        about: "addresses, frames and ends of streams in towline",
+        parts,
+    }
+}
+
+fn grammar() -> Vec<Part> {
+    vec![
+        Part::Section("ADDRESSES"),
+        text(
+            "Whatever can be joined is written as one address, which is one hop or several, each \
+             reached through the one before it:",
+        ),
+        Part::Code(
+            "address = hop *( \",\" hop )\n\
+             hop     = scheme \":\" rest / \"-\" / [host] \":\" port [\"/\" path]"
+                .into(),
+        ),
+        text(
+            "A comma separates hops only where a known scheme and its colon follow; any other \
+             comma belongs to the hop. An address does not say whether to listen or to connect: \
+             the verb does. `towline serve` listens on all of its addresses but the last, every \
+             other address is connected to.",
+        ),
+        text(
+            "A bare `host:port/path` is `ws://host:port/path`. A host that is left out is the \
+             loopback; to listen on every interface write `0.0.0.0` or `[::]`. Port 0 is any free \
+             port, and the line `listening on ...` says which.",
+        ),
+    ]
+}
+
+fn schemes() -> Vec<Part> {
+    let terms = Endpoint::SCHEMES.iter().map(|scheme| {
+        let place = match (scheme.listens, scheme.connects) {
+            (true, true) => " Connects and listens.",
+            (true, false) => " Listens; to connect, another hop has to follow.",
+            (false, true) => "",
+            (false, false) => " Another hop has to follow.",
+        };
+        (scheme.usage.to_owned(), format!("{}.{place}", capital(scheme.help)))
+    });
+    vec![Part::Section("SCHEMES"), Part::Terms(terms.collect())]
+}
+
+fn chains() -> Vec<Part> {
+    vec![
+        Part::Section("CHAINS"),
+        text("A chain reads from left to right, from here outward:"),
+        Part::Code(
+            "http://proxy:3128,wss://api/v1    a WebSocket through a company's proxy\n\
+             socks5://127.0.0.1:1080,tcp://db:5432\n\
+             \x20                                 TCP through a SOCKS proxy\n\
+             unix:/run/app.sock,ws://app/feed  a WebSocket over a Unix socket\n\
+             exec:ssh host nc db 80,ws://db/   a WebSocket over a program's pipes"
+                .into(),
+        ),
+        text(
+            "The same chains listen: `serve unix:/run/app.sock,ws://app/ echo:` is a WebSocket \
+             server on a Unix socket. A chain that makes no sense is refused by the name of the \
+             hop, before anything is opened.",
+        ),
+    ]
+}
+
+fn frames() -> Vec<Part> {
+    let terms = cli::values::<Framing>().into_iter().map(|(name, help)| (name, format!("{help}.")));
+    vec![
+        Part::Section("FRAMES"),
+        text(
+            "WebSockets and hubs deal in messages, all other ends in bytes. Where messages meet \
+             bytes, `--frame` says where one message ends:",
+        ),
+        Part::Terms(terms.collect()),
+        text(
+            "`lines` is the default of a console, a file and echo:, `raw` that of a socket and a \
+             program. One message in is one unit out: nothing is split, merged or rewritten \
+             because of the size of a buffer, and a message over `--max-message` is refused with \
+             a Close 1009, never cut.",
+        ),
+        text(
+            "In `lines` one newline is taken off (LF or CR LF), an empty line is an empty message, \
+             and a last line without a newline is sent as well. Text is sent as text, and bytes \
+             that are not UTF-8 as binary, unless `--text` or `--binary` is given.",
+        ),
+        text("In `json` every message is one line, the same in and out:"),
+        Part::Code(
+            "{\"ts\":1.234567,\"from\":\"c1\",\"type\":\"text\",\"data\":\"hello\"}\n\
+             {\"ts\":1.300000,\"type\":\"binary\",\"b64\":\"AAEC/w==\"}\n\
+             {\"ts\":2.000000,\"type\":\"close\",\"code\":1000,\"reason\":\"bye\"}"
+                .into(),
+        ),
+        text("Only `type` and the payload are needed in a line that is to be sent."),
+    ]
+}
+
+fn ends() -> Vec<Part> {
+    vec![
+        Part::Section("ENDS OF STREAMS"),
+        text(
+            "Bytes to bytes: when one direction ends, that end is passed on (a half-close), and \
+             the other direction goes on. The join ends when both have ended.",
+        ),
+        text(
+            "A WebSocket has no half-close. When the end that asked (stdin, or the accepted peer) \
+             has said all it had to say, towline does not close: it delivers what comes until the \
+             peer closes, or until nothing has come for `--linger` (1s), and then sends a Close \
+             1000 and waits up to 2s for the answer. `--linger 0` closes at once, `--linger inf` \
+             never. When the end that was asked (the second address, the target) is finished, \
+             there is nothing to wait for, and a Close 1000 follows its last message.",
+        ),
+        text(
+            "A stdin that ends without a single byte, as in a cron job or with `</dev/null`, is \
+             no end: the run only receives.",
+        ),
+        text(
+            "A Close from the peer is answered, what came before it is delivered, and the run \
+             ends at once, whatever stdin does. A connection that is lost without a Close is a \
+             failure, and on a byte stream it is passed on as a reset, not as an end, so that \
+             half a transfer never looks like a whole one.",
+        ),
+        text("towline sends these close codes:"),
+        Part::Terms(
+            [
+                ("1000", "The other end of the join has ended well; a child exited with 0."),
+                ("1001", "towline was told to stop (SIGINT, SIGTERM)."),
+                ("1002", "The peer broke the protocol."),
+                ("1007", "A text message that is not UTF-8."),
+                ("1009", "A message over `--max-message`."),
+                ("1011", "The other end failed; the reason says how, as `exit 3` of a child."),
+                ("1013", "A peer of a hub that reads too slowly, with `--slow disconnect`."),
+            ]
+            .map(|(code, meaning)| (code.to_owned(), meaning.to_owned()))
+            .into(),
+        ),
+        text(
+            "Between two WebSockets the code and the reason of a Close are passed on as they are. \
+             1005, 1006 and 1015 never go over the wire.",
+        ),
+    ]
+}
+
+fn streams() -> Vec<Part> {
+    vec![
+        Part::Section("BYTE STREAMS OVER WEBSOCKETS"),
+        text(
+            "Two towline ends that carry a byte stream over a WebSocket agree on the subprotocol \
+             `towline.v1`: payload travels in binary messages, and an empty binary message ends \
+             its direction, so that a half-close survives from end to end.",
+        ),
+        text(
+            "A client offers `towline.v0, towline.v1` where it carries bytes: the other end of its \
+             join has no messages, and there is no `--subprotocol`, `--text` or `--binary` and no \
+             `--frame` other than raw. A server grants `towline.v1` where its target is a byte \
+             stream. `towline.v0` stands for plain messages, so that a foreign server that grants \
+             whatever is offered first grants those; that a peer understands the empty message \
+             is never assumed.",
+        ),
+    ]
+}
+
+fn exits() -> Vec<Part> {
+    vec![
+        Part::Section("EXIT STATUS"),
+        page::exit_codes(),
+        text(
+            "A reader of stdout that goes away (`| head -1`) is a clean end. The exit code is \
+             never 0 if the connection was not made.",
+        ),
+        Part::Section("SEE ALSO"),
+        text("towline(1), towline-connect(1), towline-serve(1)"),
+    ]
+}
+
+fn text(text: &str) -> Part {
+    Part::Text(text.to_owned())
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
