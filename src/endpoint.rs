@@ -436,7 +436,7 @@ fn split_hops(text: &str) -> impl Iterator<Item = &str> {
         let part = rest?;
         let cut = part.match_indices(',').map(|(at, _)| at).find(|at| {
             let next = &part[at + 1..];
-            next.split_once(':').is_some_and(|(name, _)| Endpoint::is_scheme(name))
+            next.split_once(':').is_some_and(|(name, _)| name != "-" && Endpoint::is_scheme(name))
         });
         rest = cut.map(|at| &part[at + 1..]);
         Some(cut.map_or(part, |at| &part[..at]))

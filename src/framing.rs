@@ -145,12 +145,7 @@ impl Decoder {
             .hint("raise --max-message, or cut the input with another --frame"))
     }
 
-    fn until(
-        &mut self,
-        buf: &mut BytesMut,
-        eof: bool,
-        end: fn(&[u8], usize) -> Option<(usize, usize)>,
-    ) -> Option<Bytes> {
+    fn until(&mut self, buf: &mut BytesMut, eof: bool, end: FindEnd) -> Option<Bytes> {
         match end(buf, self.scanned) {
             Some((len, separator)) => {
                 self.scanned = 0;
@@ -206,6 +201,9 @@ impl Decoder {
         }
     }
 }
+
+/// Where a unit ends, and how long the separator after it is. The search begins at an offset.
+type FindEnd = fn(&[u8], usize) -> Option<(usize, usize)>;
 
 fn line_end(buf: &[u8], from: usize) -> Option<(usize, usize)> {
     let at = from + memchr(b'\n', &buf[from..])?;

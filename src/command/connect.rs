@@ -141,7 +141,7 @@ impl<'a> Session<'a> {
             }
             match failure {
                 Some(error) => {
-                    report::verbose(format_args!("{error}; next attempt in {pause:.1?}"))
+                    report::verbose(format_args!("{error}; next attempt in {pause:.1?}"));
                 }
                 None => report::verbose(format_args!(
                     "{:#}: closed; next attempt in {pause:.1?}",
@@ -183,13 +183,8 @@ impl<'a> Session<'a> {
             _ if self.near.is_console() && console::is_interactive(&self.cx.shared.join) => {
                 Shape::Messages
             }
-            (None, Shape::Either) => {
-                if raw {
-                    Shape::Bytes
-                } else {
-                    Shape::Messages
-                }
-            }
+            (None, Shape::Either) if raw => Shape::Bytes,
+            (None, Shape::Either) => Shape::Messages,
             (None, shape) => shape,
         }
     }

@@ -16,8 +16,11 @@ use crate::error::{Error, Kind, Result};
 /// After our Close, how long the peer's answer (and what it said before) is waited for.
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// How many messages one direction moves before the other has its turn.
-const TURN: u32 = 64;
+/// How many messages one direction moves at the most before the other has its turn.
+const LONGEST_TURN: u32 = 64;
+
+/// How many turns a join takes before other connections have theirs.
+const TURNS: u32 = 64;
 
 pub(super) async fn relay(
     near: &mut MessageStream,
@@ -30,6 +33,7 @@ pub(super) async fn relay(
         far: End::new(far),
         up: Lane::default(),
         down: Lane::default(),
+        turn: 1,
         limit: options.count,
         waiting: Waiting::Open,
         patience: idle,
@@ -56,6 +60,8 @@ struct Join<'a> {
     up: Lane,
     /// Far to near.
     down: Lane,
+    /// How many messages a turn has.
+    turn: u32,
     /// How many messages from the far end are wanted.
     limit: Option<u64>,
     waiting: Waiting,
@@ -96,6 +102,8 @@ struct Lane {
     ending: bool,
     /// Nothing more is moved.
     done: bool,
+    /// The turn ended before the source had nothing to say.
+    more: bool,
 }
 
 /// What the join waits for.
@@ -233,25 +241,39 @@ impl Join<'_> {
     }
 
     /// Moves what can be moved, until something happens that is not a message.
+    ///
+    /// The directions take turns of one message while both have something to say: a peer that asks
+    /// twice and closes at once gets the answers that were there before its Close was read, after
+    /// which nothing may be sent. A direction that has the word alone keeps it for longer.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         let before = self.moved();
-        let (near, far) = (&mut *self.near.stream, &mut *self.far.stream);
-        let mut event = self.down.poll(cx, far, near, Side::Far, self.limit);
-        if event.is_pending() {
-            event = self.up.poll(cx, near, far, Side::Near, None);
-        }
-        // An end may turn out to be endless only now, after the other one has ended.
-        if event.is_pending() && matches!(self.waiting, Waiting::Open) {
-            for side in [Side::Near, Side::Far] {
-                if self.lane(side.other()).done && self.end(side).stream.endless() {
-                    event = Poll::Ready(Event::Ended(side.other()));
-                }
-            }
-        }
+        let event = self.take_turns(cx);
         if self.patience.is_some() && self.moved() != before {
             self.since = Instant::now();
         }
         event
+    }
+
+    fn take_turns(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        let (near, far) = (&mut *self.near.stream, &mut *self.far.stream);
+        for _ in 0..TURNS {
+            let moved = (self.down.moved.messages, self.up.moved.messages);
+            let event = self.down.poll(cx, far, near, Side::Far, self.turn, self.limit);
+            if event.is_ready() {
+                return event;
+            }
+            let event = self.up.poll(cx, near, far, Side::Near, self.turn, None);
+            if event.is_ready() {
+                return event;
+            }
+            if !self.down.more && !self.up.more {
+                return Poll::Pending;
+            }
+            let both = self.down.moved.messages > moved.0 && self.up.moved.messages > moved.1;
+            self.turn = if both { 1 } else { (2 * self.turn).min(LONGEST_TURN) };
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn wait(&mut self, waiting: Waiting, patience: Option<Duration>) {
@@ -341,9 +363,11 @@ impl Lane {
         from: &mut MessageStream,
         to: &mut MessageStream,
         side: Side,
+        turn: u32,
         limit: Option<u64>,
     ) -> Poll<Event> {
-        match ready!(self.drive(cx, from, to, limit)) {
+        self.more = false;
+        match ready!(self.drive(cx, from, to, turn, limit)) {
             Ok(Stop::Ended) => Poll::Ready(Event::Ended(side)),
             Ok(Stop::Stuck) => Poll::Ready(Event::Stuck(side)),
             Ok(Stop::Closed(close)) => Poll::Ready(Event::Closed(side, close)),
@@ -362,9 +386,10 @@ impl Lane {
         cx: &mut Context<'_>,
         from: &mut MessageStream,
         to: &mut MessageStream,
+        turn: u32,
         limit: Option<u64>,
     ) -> Poll<Result<Stop>> {
-        for _ in 0..TURN {
+        for _ in 0..turn {
             if self.ending {
                 let half_closes = to.half_closes();
                 match half_closes {
@@ -410,7 +435,7 @@ impl Lane {
                 return Poll::Ready(Ok(Stop::Counted));
             }
         }
-        cx.waker().wake_by_ref();
+        self.more = true;
         Poll::Pending
     }
 

@@ -27,7 +27,7 @@ fn sent(args: &[&str], stdin: &[u8]) -> String {
         Towline::connect([server.ws("/")]).args(args).args(["--linger", "300ms"]).stdin(stdin);
     let out = out.run();
     out.code(0);
-    String::from_utf8(out.stdout.clone()).unwrap()
+    String::from_utf8(out.stdout).unwrap()
 }
 
 #[test]

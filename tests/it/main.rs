@@ -3,34 +3,13 @@
 #![allow(missing_docs, reason = "a test's name says what it shows")]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-// The line editor of `connect` and `serve`, on a pseudo terminal.
-mod console;
-// Late replies, lingering, half-close, Close codes, lost connections.
-mod ends;
-// Every row of the exit-code table.
-mod exits;
-// How bytes become messages and messages bytes.
-mod frames;
-// The probe of `connect`: steps, checks, exit codes, reports.
-mod probe;
-// Announcing, limits, draining, sockets that others opened, rude peers.
-mod serving;
-// The test page in a real browser.
-#[cfg(feature = "interop")]
-mod interop_chromium;
-// Which web sites' pages may open a WebSocket.
-mod origin;
-// Routes, files, page, status and login: the HTTP side of a WebSocket listener.
-mod site;
-// Rooms: who hears whom, names, slow peers, and the console of `serve` on pipes.
-mod hub;
-// --log and --replay.
-mod recording;
 // What every test uses: the binary under a deadline, WebSocket peers that misbehave on purpose.
 mod support;
 
 // The absences that ARCHITECTURE.md promises.
 mod architecture;
+// The line editor of `connect` and `serve`, on a pseudo terminal.
+mod console;
 // Late replies, lingering, half-close, Close codes, lost connections.
 mod ends;
 // Children on pipes and pseudo terminals: environment, stop ladder, exit status.
@@ -45,6 +24,8 @@ mod frames;
 mod generated;
 // Every `--help`, as it was when somebody last looked at it.
 mod help;
+// Rooms: who hears whom, names, slow peers, and the console of `serve` on pipes.
+mod hub;
 // Which web sites' pages may open a WebSocket.
 mod origin;
 // The probe of `connect`: steps, checks, exit codes, reports.
@@ -55,6 +36,8 @@ mod properties;
 mod proxies;
 // What README.md shows works: each command is parsed, those on the loopback are run.
 mod readme;
+// --log and --replay.
+mod recording;
 // Announcing, limits, draining, sockets that others opened, rude peers.
 mod serving;
 // Routes, files, page, status and login: the HTTP side of a WebSocket listener.
