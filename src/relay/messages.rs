@@ -258,11 +258,11 @@ impl Join<'_> {
         let (near, far) = (&mut *self.near.stream, &mut *self.far.stream);
         for _ in 0..TURNS {
             let moved = (self.down.moved.messages, self.up.moved.messages);
-            let event = self.down.poll(cx, far, near, Side::Far, self.turn, self.limit);
+            let event = self.up.poll(cx, near, far, Side::Near, self.turn, None);
             if event.is_ready() {
                 return event;
             }
-            let event = self.up.poll(cx, near, far, Side::Near, self.turn, None);
+            let event = self.down.poll(cx, far, near, Side::Far, self.turn, self.limit);
             if event.is_ready() {
                 return event;
             }
