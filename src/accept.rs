@@ -216,7 +216,8 @@ async fn join_target(mut near: Duplex, peer: &mut Peer, cx: &Arc<Context>) -> Re
                 Some(Framing::Json) if target.is_console() => Framing::Lines,
                 _ => cx.shared.join.framing([peer.framing, target.framing()]),
             };
-            let options = relay::Options::new(cx, framing);
+            let mut options = relay::Options::new(cx, framing);
+            options.label = report::is_verbose().then(|| peer.address.as_str().into());
             let mut pair = Pair::new(near, far, &options.decoder);
             let ended = relay::relay(&mut pair, &options).await;
             if let Ok(Ended { counts, .. }) = &ended {

@@ -5,6 +5,7 @@
 //! peer), the far end the one that was asked.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -28,8 +29,8 @@ pub struct Options {
     pub linger: Duration,
     /// See `--idle-timeout`.
     pub idle: Option<Duration>,
-    /// See `--count`: the join is over when so many messages have come from the far end.
-    pub count: Option<u64>,
+    /// What the near end is called in the log of messages, if they are logged.
+    pub label: Option<Arc<str>>,
     /// Whether the near end outlives the join, because the far end will be connected again.
     pub keep_near: bool,
     /// How long an end may take to read what is still queued for it when the join is over.
@@ -48,7 +49,7 @@ impl Options {
             decoder: Decoder::new(framing, join.typing(), join.max_message),
             linger: join.linger,
             idle: join.idle_timeout,
-            count: None,
+            label: None,
             keep_near: false,
             // What is on its way to a person or a file is waited for; a peer that never reads must
             // not hold its place for ever.

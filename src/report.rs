@@ -10,6 +10,8 @@ use serde_json::json;
 
 use crate::accept::Peer;
 use crate::cli::{Announce, LogFormat, ReportArgs, When};
+use crate::duplex::{Body, Message};
+use crate::endpoint::Side;
 use crate::error::{Error, Result};
 use crate::relay::Ended;
 
@@ -58,6 +60,11 @@ pub fn color() -> bool {
 /// Whether `--quiet` was given.
 pub fn quiet() -> bool {
     style().quiet
+}
+
+/// Whether it is to be told what happens (`-v`).
+pub fn is_verbose() -> bool {
+    style().verbose > 0
 }
 
 /// Whether every message is to be logged (`-vv`).
@@ -120,6 +127,23 @@ pub fn record(json: &str) {
         }
     }
     line(format_args!("{out}"));
+}
+
+/// A message that was received from the near end of a join, or sent to it, shortened to a line.
+pub fn message(who: &str, from: Side, message: &Message) {
+    let way = if from == Side::Near { "received" } else { "sent" };
+    let shown = match &message.body {
+        Body::Text(text) => cut(text, 200),
+        Body::Binary(data) => {
+            let hex: Vec<_> = data.iter().take(32).map(|byte| format!("{byte:02x}")).collect();
+            let rest = if data.len() > 32 { " ..." } else { "" };
+            format!("({} bytes) {}{rest}", data.len(), hex.join(" "))
+        }
+        Body::Ping(_) => "(ping)".to_owned(),
+        Body::Pong(_) => "(pong)".to_owned(),
+        Body::Close(close) => format!("(close {})", close.code),
+    };
+    line(format_args!("{}: {way}: {shown}", printable(who)));
 }
 
 /// A line of a child's stderr, told apart by who said it.
@@ -243,6 +267,14 @@ pub fn printable(text: &str) -> String {
 fn commands_terminal(c: char) -> bool {
     // Bidirectional overrides and isolates reorder what stands around them.
     c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The first characters of a text, [`printable`], and a mark if more followed.
+pub fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => printable(&text[..end]) + "…",
+        None => printable(text),
+    }
 }
 
 /// Prints a page the user asked for (a completion script, a manual page) on stdout.

@@ -75,6 +75,7 @@ impl<'a> Session<'a> {
         let framing = cx.shared.join.framing([near.framing(), far.framing()]);
         let mut options = Options::new(cx, framing);
         options.keep_near = args.persist.reconnect;
+        options.label = report::logs_messages().then(|| format!("{near:#}").into());
         let probe = probe::Session::new(&args.script, cx, &far)?;
         let trace = Trace::default();
         // Unusable files are found before anything is connected.

@@ -11,7 +11,7 @@ use super::codes::Codes;
 use super::pattern::{self, Pattern, last_line};
 use super::template::{Template, is_name};
 use crate::cli::value;
-use crate::report::printable;
+use crate::report::cut;
 
 /// A step, and how it was written.
 #[derive(Clone, Debug)]
@@ -224,14 +224,6 @@ impl fmt::Display for Written {
 /// The beginning of `text` between quotes, on one line.
 pub(super) fn quoted(text: &str, quote: char) -> String {
     format!("{quote}{}{quote}", cut(text, 80))
-}
-
-/// The first characters of `text`, such that a terminal can show them, and a mark if more followed.
-pub(super) fn cut(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        Some((end, _)) => printable(&text[..end]) + "…",
-        None => printable(text),
-    }
 }
 
 #[cfg(test)]

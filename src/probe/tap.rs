@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use futures_util::{Sink, Stream};
 
 use super::pattern::Matcher;
-use super::step::{cut, quoted};
+use super::step::quoted;
 use crate::duplex::{Body, Close, Message, MessageIo, MessageStream};
 use crate::error::{Error, Kind, Result};
 use crate::relay::Count;
+use crate::report::cut;
 
 /// How many of the last messages are remembered, and how much of each.
 const LAST: (usize, usize) = (5, 200);

@@ -2,6 +2,7 @@
 
 use std::future::{pending, poll_fn};
 use std::ops::ControlFlow::{self, Break, Continue};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use super::{Count, Counts, Ended, Options};
 use crate::duplex::{Body, Close, MessageStream};
 use crate::endpoint::Side;
 use crate::error::{Error, Kind, Result};
+use crate::report;
 
 /// After our Close, how long the peer's answer (and what it said before) is waited for.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -31,10 +33,9 @@ pub(super) async fn relay(
     let mut join = Join {
         near: End::new(near),
         far: End::new(far),
-        up: Lane::default(),
-        down: Lane::default(),
+        up: Lane::new(Side::Near, options),
+        down: Lane::new(Side::Far, options),
         turn: 1,
-        limit: options.count,
         waiting: Waiting::Open,
         patience: idle,
         since: Instant::now(),
@@ -62,8 +63,6 @@ struct Join<'a> {
     down: Lane,
     /// How many messages a turn has.
     turn: u32,
-    /// How many messages from the far end are wanted.
-    limit: Option<u64>,
     waiting: Waiting,
     /// How long may pass without a message, and since when none has.
     patience: Option<Duration>,
@@ -93,8 +92,11 @@ enum Bye {
 }
 
 /// One direction.
-#[derive(Default)]
 struct Lane {
+    /// Where it comes from.
+    side: Side,
+    /// Who the near end is in the log, if the messages of this direction are logged.
+    label: Option<Arc<str>>,
     moved: Count,
     /// Something was written since the last flush.
     dirty: bool,
@@ -129,8 +131,6 @@ enum Event {
     ReadFailed(Side, Error),
     /// Writing to a side failed.
     WriteFailed(Side, Error),
-    /// As many messages as were wanted have come.
-    Counted,
     /// No message for as long as was allowed.
     Quiet,
     /// The run is to end.
@@ -191,9 +191,9 @@ impl Join<'_> {
                 Break(Ok(self.ended()))
             }
             Event::Stuck(Side::Near) => {
-                // An answer may still come. If a number of answers is wanted, that decides.
-                let linger = self.limit.is_none() && options.linger < Duration::MAX;
-                self.wait(Waiting::Lingering, linger.then_some(options.linger));
+                // An answer may still come.
+                let linger = options.linger;
+                self.wait(Waiting::Lingering, (linger < Duration::MAX).then_some(linger));
                 Continue(())
             }
             Event::Stuck(Side::Far) => {
@@ -232,10 +232,6 @@ impl Join<'_> {
                 self.wait(Waiting::Broken(error), Some(ANSWER));
                 Continue(())
             }
-            Event::Counted => {
-                self.close(Side::Far);
-                Break(Ok(self.ended()))
-            }
             Event::Stopped => Break(Err(self.abort(Error::new(Kind::Terminated, "going away")))),
         }
     }
@@ -258,11 +254,11 @@ impl Join<'_> {
         let (near, far) = (&mut *self.near.stream, &mut *self.far.stream);
         for _ in 0..TURNS {
             let moved = (self.down.moved.messages, self.up.moved.messages);
-            let event = self.up.poll(cx, near, far, Side::Near, self.turn, None);
+            let event = self.up.poll(cx, near, far, self.turn);
             if event.is_ready() {
                 return event;
             }
-            let event = self.down.poll(cx, far, near, Side::Far, self.turn, self.limit);
+            let event = self.down.poll(cx, far, near, self.turn);
             if event.is_ready() {
                 return event;
             }
@@ -357,22 +353,28 @@ impl End<'_> {
 }
 
 impl Lane {
+    fn new(side: Side, options: &Options) -> Self {
+        // -v tells what comes from peers, -vv what goes to them too.
+        let logged = side == Side::Near || report::logs_messages();
+        let label = options.label.clone().filter(|_| logged);
+        let (moved, dirty, ending, done, more) = Default::default();
+        Self { side, label, moved, dirty, ending, done, more }
+    }
+
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
         from: &mut MessageStream,
         to: &mut MessageStream,
-        side: Side,
         turn: u32,
-        limit: Option<u64>,
     ) -> Poll<Event> {
+        let side = self.side;
         self.more = false;
-        match ready!(self.drive(cx, from, to, turn, limit)) {
+        match ready!(self.drive(cx, from, to, turn)) {
             Ok(Stop::Ended) => Poll::Ready(Event::Ended(side)),
             Ok(Stop::Stuck) => Poll::Ready(Event::Stuck(side)),
             Ok(Stop::Closed(close)) => Poll::Ready(Event::Closed(side, close)),
             Ok(Stop::Failed(error)) => Poll::Ready(Event::ReadFailed(side, error)),
-            Ok(Stop::Counted) => Poll::Ready(Event::Counted),
             Err(error) => {
                 (self.done, self.dirty) = (true, false);
                 Poll::Ready(Event::WriteFailed(side.other(), error))
@@ -387,7 +389,6 @@ impl Lane {
         from: &mut MessageStream,
         to: &mut MessageStream,
         turn: u32,
-        limit: Option<u64>,
     ) -> Poll<Result<Stop>> {
         for _ in 0..turn {
             if self.ending {
@@ -421,6 +422,9 @@ impl Lane {
                 self.done = true;
                 return Poll::Ready(Ok(Stop::Closed(close)));
             }
+            if let Some(label) = &self.label {
+                report::message(label, self.side, &message);
+            }
             if message.is_data() {
                 self.moved.messages += 1;
                 self.moved.bytes += message.payload().len() as u64;
@@ -430,10 +434,6 @@ impl Lane {
             }
             to.start_send_unpin(message)?;
             self.dirty = true;
-            if limit.is_some_and(|limit| self.moved.messages >= limit) {
-                self.done = true;
-                return Poll::Ready(Ok(Stop::Counted));
-            }
         }
         self.more = true;
         Poll::Pending
@@ -455,5 +455,4 @@ enum Stop {
     Stuck,
     Closed(Close),
     Failed(Error),
-    Counted,
 }

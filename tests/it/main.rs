@@ -10,6 +10,8 @@ mod support;
 mod architecture;
 // The line editor of `connect` and `serve`, on a pseudo terminal.
 mod console;
+// echo: as a mirror and as a mock server.
+mod echo;
 // Late replies, lingering, half-close, Close codes, lost connections.
 mod ends;
 // Children on pipes and pseudo terminals: environment, stop ladder, exit status.
@@ -36,6 +38,8 @@ mod properties;
 mod proxies;
 // What README.md shows works: each command is parsed, those on the loopback are run.
 mod readme;
+// --wait-ready and --reconnect: what is tried again, what is not, what survives the gap.
+mod reconnect;
 // --log and --replay.
 mod recording;
 // Announcing, limits, draining, sockets that others opened, rude peers.

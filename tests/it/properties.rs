@@ -8,6 +8,8 @@ use towline::endpoint::Endpoint;
 use towline::framing::{Decoder, Encoder, Envelope, Framing, Typing};
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn an_address_is_written_back(text in address()) {
         let address: Endpoint = text.parse().map_err(|why| fail(format!("{text}: {why}")))?;

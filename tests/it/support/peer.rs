@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket, sockopt};
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with, sockopt,
+};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{DEADLINE, port};
@@ -87,7 +89,8 @@ pub(crate) struct ClosedPort {
 
 impl ClosedPort {
     pub(crate) fn new() -> Self {
-        let bound = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        let flags = SocketFlags::CLOEXEC;
+        let bound = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).unwrap();
         bind(&bound, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = SocketAddr::try_from(getsockname(&bound).unwrap()).unwrap();
         Self { port: address.port(), _bound: bound }
