@@ -127,7 +127,7 @@ pub struct ReportArgs {
     #[arg(short, long, action = clap::ArgAction::Count, global = true, help_heading = "Reporting")]
     pub verbose: u8,
 
-    /// Say nothing on stderr but errors; in `connect`, print no payload either
+    /// Say nothing on stderr but errors; a probe prints no payload either
     #[arg(short, long, global = true, help_heading = "Reporting")]
     pub quiet: bool,
 

@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::hub::Hubs;
 use crate::inherited::Inherited;
 use crate::metrics::Metrics;
+use crate::report;
 use crate::site::Site;
 use crate::tls::Tls;
 
@@ -24,6 +25,8 @@ pub struct Context {
     pub serve: Option<Serve>,
     /// The flags of the console, where this is `connect`.
     pub console: Option<ConsoleArgs>,
+    /// Whether payload is kept from stdout: a probe with `--quiet`.
+    pub mute: bool,
     /// How `echo:` answers.
     pub echo: EchoArgs,
     /// TLS configurations, made when they are first needed.
@@ -70,7 +73,8 @@ impl Context {
     pub fn for_connect(args: &ConnectArgs) -> Self {
         let console = Some(args.console.clone());
         let (tls, echo) = (ServerTlsArgs::default(), EchoArgs::default());
-        Self { console, ..Self::new(args.shared.clone(), tls, echo, None) }
+        let mute = report::quiet() && !args.script.is_empty();
+        Self { console, mute, ..Self::new(args.shared.clone(), tls, echo, None) }
     }
 
     /// For `serve`.
@@ -99,6 +103,7 @@ impl Context {
             hubs: Hubs::new(serve.as_ref().map(|serve| serve.hub.clone())),
             serve,
             console: None,
+            mute: false,
             echo,
             metrics: Metrics::default(),
             inherited: Inherited::from_env(),

@@ -55,7 +55,11 @@ impl Scheme for Stdio {
             let console = console::Console::open(args, typing, call.near == Shape::Bytes)?;
             return Ok(Duplex::Messages(Box::new(console)));
         }
-        Ok(Duplex::Bytes(ByteStream::other(Console::new())))
+        let mut console = Console::new();
+        if call.cx.mute {
+            console.stdout = Output::nowhere();
+        }
+        Ok(Duplex::Bytes(ByteStream::other(console)))
     }
 }
 

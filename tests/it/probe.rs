@@ -409,3 +409,13 @@ fn a_signal_ends_a_script_with_a_report() {
     run.signal(Signal::TERM);
     run.wait().code(143).stderr_has(r#""exit":143"#);
 }
+
+#[test]
+fn a_quiet_probe_speaks_by_its_exit_code() {
+    let server = Towline::serve(["127.0.0.1:0", "echo:"]);
+    let out = Towline::connect([server.address()]).args(["-q", "-s", "ping", "-e", "=ping"]).run();
+    out.code(0).stdout("").stderr_is_empty();
+    // Without a probe there is nothing to be quiet about on stdout.
+    let out = Towline::connect([server.address()]).arg("-q").stdin("payload\n").run();
+    out.code(0).stdout("payload\n");
+}

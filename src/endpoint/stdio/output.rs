@@ -19,9 +19,15 @@ enum Kinds {
     Pipe(pipe::Sender),
     File(File),
     Other(Stdout),
+    Nowhere,
 }
 
 impl Output {
+    /// In place of stdout: what is written is discarded.
+    pub(super) fn nowhere() -> Self {
+        Self(Kinds::Nowhere)
+    }
+
     pub(crate) fn open() -> Self {
         let mode = fstat(stdout()).map(|stat| FileType::from_raw_mode(stat.st_mode));
         let special = match mode {
@@ -47,13 +53,14 @@ impl AsyncWrite for Output {
             Kinds::Pipe(pipe) => ready!(Pin::new(pipe).poll_write(cx, buf)),
             Kinds::File(file) => file.write(buf),
             Kinds::Other(stdout) => ready!(Pin::new(stdout).poll_write(cx, buf)),
+            Kinds::Nowhere => Ok(buf.len()),
         };
         Poll::Ready(written.map_err(failure))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.0 {
-            Kinds::Pipe(_) | Kinds::File(_) => Poll::Ready(Ok(())),
+            Kinds::Pipe(_) | Kinds::File(_) | Kinds::Nowhere => Poll::Ready(Ok(())),
             Kinds::Other(stdout) => Pin::new(stdout).poll_flush(cx).map_err(failure),
         }
     }
