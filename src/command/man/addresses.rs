@@ -15,6 +15,10 @@ pub(in crate::command) fn page() -> Page {
     parts.extend(frames());
     parts.extend(ends());
     parts.extend(streams());
+    parts.extend(programs());
+    parts.extend(proxies());
+    parts.extend(tls());
+    parts.extend(web_sites());
     parts.extend(exits());
     Page {
         name: "towline-addresses",
@@ -93,8 +97,8 @@ fn frames() -> Vec<Part> {
         ),
         Part::Terms(terms.collect()),
         text(
-            "`lines` is the default of a console, a file and echo:, `raw` that of a socket and a \
-             program. One message in is one unit out: nothing is split, merged or rewritten \
+            "`lines` is the default of a console, a file, a hub and a program on pipes, `raw` that \
+             of a socket and a pseudo terminal. One message in is one unit out: nothing is split, merged or rewritten \
              because of the size of a buffer, and a message over `--max-message` is refused with \
              a Close 1009, never cut.",
         ),
@@ -175,6 +179,84 @@ fn streams() -> Vec<Part> {
              stream. `towline.v0` stands for plain messages, so that a foreign server that grants \
              whatever is offered first grants those; that a peer understands the empty message \
              is never assumed.",
+        ),
+    ]
+}
+
+fn programs() -> Vec<Part> {
+    vec![
+        Part::Section("PROGRAMS"),
+        text(
+            "`exec:` runs a program with the words that follow, quoted as in a shell but without \
+             one; `sh:` and `pty:` give the line to /bin/sh. Each peer of `serve` has a child of \
+             its own, at most `--max-children` at once. Its stderr is passed on with its name in \
+             front, its exit status becomes the Close code (0 is 1000, otherwise 1011 and `exit \
+             N`), and in `connect` exit code 14.",
+        ),
+        text(
+            "A half-close closes the child's stdin. A child that is no longer wanted is given \
+             `--stop-grace` after each of: end of input, SIGHUP, SIGTERM; then comes SIGKILL. The \
+             signals go to its process group, so that they reach what it has started. Being in a \
+             group of its own, a child of exec: or sh: cannot ask for a password on the terminal.",
+        ),
+        text(
+            "For a peer of `serve` the environment is that of CGI/1.1 (RFC 3875): REMOTE_ADDR, \
+             REMOTE_PORT, REQUEST_URI, PATH_INFO, QUERY_STRING, SERVER_NAME, HTTP_* for the \
+             headers of the handshake, but not Authorization and Proxy, HTTPS for TLS, \
+             REMOTE_USER after `--basic-auth`, and TOWLINE_PEER.",
+        ),
+    ]
+}
+
+fn proxies() -> Vec<Part> {
+    vec![
+        Part::Section("PROXIES"),
+        text(
+            "`socks5:` and `http:` in front of another hop dial through a proxy, which also \
+             resolves the name. A login that is refused is exit code 13; a target that the proxy \
+             cannot reach or resolve is 4, and says that the proxy said so.",
+        ),
+        text(
+            "A WebSocket that is dialled from here uses the environment, unless `--no-proxy`: \
+             ws_proxy or wss_proxy, then http_proxy or https_proxy, then all_proxy, each in lower \
+             case before upper case; no_proxy names hosts, domains, addresses and networks that \
+             are dialled directly. The loopback always is.",
+        ),
+        text(
+            "As a listener, a proxy joins each peer to the target; `tcp:` alone is the place that \
+             the peer asked for, and the default where there is no target. A login in the address \
+             is then asked for.",
+        ),
+    ]
+}
+
+fn tls() -> Vec<Part> {
+    vec![
+        Part::Section("TLS"),
+        text(
+            "Certificates are checked against the system's authorities (SSL_CERT_FILE and \
+             SSL_CERT_DIR are honoured), or those of `--ca` alone. `--pin` takes the place of all \
+             other checks: that very certificate is accepted, whatever its signer, its name and \
+             its dates, and no other. `--insecure` accepts any and says so. SSLKEYLOGFILE names a \
+             file for the keys of the sessions.",
+        ),
+        text(
+            "An end without close_notify is a lost connection (exit code 11), not the end of the \
+             data. The files of `--cert` and `--key` are read again when they change; a broken \
+             pair is said, and the old one stays in use.",
+        ),
+    ]
+}
+
+fn web_sites() -> Vec<Part> {
+    vec![
+        Part::Section("BROWSERS"),
+        text(
+            "A page of any web site may try to open a WebSocket to a server on your machine. \
+             `echo:`, `null:` and `hub:` let it. For all other targets the Origin of a browser \
+             has to be the host it connects to, which on a loopback listener has to be a loopback \
+             name; `--allow-origin` lists others, and is then the whole list for every target. \
+             Peers that send no Origin are no browsers, and are not concerned.",
         ),
     ]
 }
