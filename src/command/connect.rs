@@ -38,8 +38,8 @@ pub async fn run(args: ConnectArgs) -> Result<()> {
     let timeout = args.persist.timeout.or(args.script.decides().then_some(PROBE_TIME));
     let run = async {
         let outcome = match timeout {
-            Some(patience) if patience < Duration::MAX => session.run_within(patience).await,
-            _ => session.run().await,
+            Some(patience) => session.run_within(patience).await,
+            None => session.run().await,
         };
         // It may be a child that has to be stopped.
         session.near_end = None;
@@ -110,11 +110,12 @@ impl<'a> Session<'a> {
     async fn run(&mut self) -> Result<()> {
         let persist = &self.args.persist;
         let mut backoff = Backoff::new(Duration::from_millis(250), persist.max_delay);
-        let mut ready_by = persist.wait_ready.map(|patience| Instant::now() + patience);
+        let began = Instant::now();
+        let mut patience = persist.wait_ready;
         loop {
             let failure = match self.dial().await {
                 Ok(far_end) => {
-                    ready_by = None;
+                    patience = None;
                     let since = Instant::now();
                     let outcome = self.join(far_end).await;
                     if !persist.reconnect || !is_loss(&outcome) {
@@ -126,7 +127,7 @@ impl<'a> Session<'a> {
                     outcome.and_then(|ended| self.judge(&ended)).err()
                 }
                 Err(error) => {
-                    let waiting = ready_by.is_some_and(|ready_by| Instant::now() < ready_by);
+                    let waiting = patience.is_some_and(|patience| began.elapsed() < patience);
                     let retries = persist.max_retries.is_none_or(|most| backoff.attempts() < most);
                     let again = is_transient(&error) && !self.args.script.allows(error.kind());
                     if !again || !(waiting || (persist.reconnect && retries)) {
@@ -137,8 +138,8 @@ impl<'a> Session<'a> {
                 }
             };
             let mut pause = backoff.pause();
-            if let Some(ready_by) = ready_by {
-                pause = pause.min(ready_by - Instant::now());
+            if let Some(patience) = patience {
+                pause = pause.min(patience.saturating_sub(began.elapsed()));
             }
             match failure {
                 Some(error) => {

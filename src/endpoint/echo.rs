@@ -4,13 +4,12 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, BytesMut};
 use futures_util::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Sleep, sleep};
 
 use super::{Call, Footing, Ground, Scheme, Shape, Text};
 use crate::cli::EchoArgs;
@@ -170,7 +169,7 @@ impl Stream for Mirror {
             if !this.queue.is_empty() && !answers.args.delay.is_zero() {
                 let delay = answers.args.delay;
                 let pause = answers.pause.get_or_insert_with(|| Box::pin(sleep(delay)));
-                std::task::ready!(pause.as_mut().poll(cx));
+                ready!(pause.as_mut().poll(cx));
                 answers.pause = None;
             }
         }
@@ -194,10 +193,6 @@ impl Stream for Mirror {
         }
         Poll::Ready(Some(Ok(prefixed(this.prefix.as_ref(), body).into())))
     }
-}
-
-fn sleep(delay: Duration) -> Sleep {
-    tokio::time::sleep_until(Instant::now() + delay)
 }
 
 impl Answers {

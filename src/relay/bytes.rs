@@ -49,7 +49,7 @@ pub(super) async fn relay(
         far,
         up: Lane::default(),
         down: Lane::default(),
-        patience: options.idle.filter(|idle| *idle < Duration::MAX),
+        patience: options.idle,
         since: Instant::now(),
         broken: None,
         keep_near: options.keep_near,
@@ -175,8 +175,9 @@ impl Join<'_> {
         event
     }
 
+    /// None also where it is further away than a clock can say (`inf`).
     fn deadline(&self) -> Option<Instant> {
-        self.patience.map(|patience| self.since + patience)
+        self.since.checked_add(self.patience?)
     }
 
     fn abort(&mut self, why: Error) -> Error {

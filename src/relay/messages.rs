@@ -29,7 +29,6 @@ pub(super) async fn relay(
     far: &mut MessageStream,
     options: &Options,
 ) -> Result<Ended> {
-    let idle = options.idle.filter(|idle| *idle < Duration::MAX);
     let mut join = Join {
         near: End::new(near),
         far: End::new(far),
@@ -37,7 +36,7 @@ pub(super) async fn relay(
         down: Lane::new(Side::Far, options),
         turn: 1,
         waiting: Waiting::Open,
-        patience: idle,
+        patience: options.idle,
         since: Instant::now(),
     };
     let outcome = join.run(options).await;
@@ -191,9 +190,9 @@ impl Join<'_> {
                 Break(Ok(self.ended()))
             }
             Event::Stuck(Side::Near) => {
-                // An answer may still come.
-                let linger = options.linger;
-                self.wait(Waiting::Lingering, (linger < Duration::MAX).then_some(linger));
+                // An answer may still come, unless it has been quiet for too long anyway.
+                let idle = options.idle.unwrap_or(Duration::MAX);
+                self.wait(Waiting::Lingering, Some(options.linger.min(idle)));
                 Continue(())
             }
             Event::Stuck(Side::Far) => {
@@ -276,8 +275,9 @@ impl Join<'_> {
         (self.waiting, self.patience, self.since) = (waiting, patience, Instant::now());
     }
 
+    /// None also where it is further away than a clock can say (`inf`).
     fn deadline(&self) -> Option<Instant> {
-        self.patience.map(|patience| self.since + patience)
+        self.since.checked_add(self.patience?)
     }
 
     fn close(&mut self, side: Side) {

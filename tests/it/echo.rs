@@ -38,6 +38,16 @@ fn an_answer_may_be_slow() {
 }
 
 #[test]
+fn an_answer_may_never_come() {
+    let (_server, mut ws) = mock(&["--delay", "inf"]);
+    ws.text("hello?");
+    ws.frame(Frame::FIN | Frame::PING, "");
+    assert_eq!(ws.recv().opcode(), Frame::PONG);
+    ws.close(1000, "");
+    assert_eq!(ws.recv().code(), 1000);
+}
+
+#[test]
 fn what_was_asked_before_a_close_is_answered_before_it() {
     let (_server, mut ws) = mock(&[]);
     // All in one segment.

@@ -60,6 +60,30 @@ fn an_endless_linger_waits_for_the_peer() {
 }
 
 #[test]
+fn an_endless_linger_ends_when_it_has_been_quiet_for_too_long() {
+    let server = ws_server(|mut ws| {
+        ws.recv();
+        assert_eq!(ws.until_close(), 1000);
+    });
+    let args = ["--linger", "inf", "--idle-timeout", "100ms"];
+    Towline::connect([server.ws("/")]).args(args).stdin("a\n").run().code(0);
+}
+
+#[test]
+fn inf_is_a_time_that_never_comes() {
+    let server = ws_server(|mut ws| {
+        assert_eq!(ws.recv().opcode(), Frame::PING);
+        ws.text("still here");
+        ws.close(1000, "");
+        ws.until_close();
+    });
+    let times = "timeout connect-timeout wait-ready idle-timeout ping-timeout linger max-delay";
+    let times = times.split(' ').flat_map(|flag| [format!("--{flag}"), "inf".to_owned()]);
+    let out = Towline::connect([server.ws("/")]).args(times).args(["--ping-interval", "50ms"]);
+    out.stdin_null().run().code(0).stdout("still here\n");
+}
+
+#[test]
 fn an_input_without_a_byte_is_no_end() {
     let server = ws_server(|mut ws| {
         std::thread::sleep(Duration::from_millis(1300));

@@ -162,7 +162,11 @@ impl Stream for Socket {
                     |frame| Close { code: frame.code.into(), reason: frame.reason },
                 ))
             }
-            Some(Ok(tungstenite::Message::Frame(_))) => return Poll::Pending,
+            // The library gives frames to nobody who has not asked for them.
+            Some(Ok(tungstenite::Message::Frame(_))) => {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             Some(Err(fault)) => {
                 this.deaf = true;
                 return Poll::Ready(Some(Err(this.fault(fault))));
@@ -278,7 +282,7 @@ impl Keepalive {
     fn poll(&mut self, cx: &mut Context<'_>, ws: &mut WebSocketStream<ReadAhead>) -> Poll<()> {
         while self.timer.as_mut().poll(cx).is_ready() {
             let quiet = self.heard.elapsed();
-            if self.pinged && quiet >= self.interval {
+            if self.pinged {
                 return Poll::Ready(());
             }
             let wait = if quiet < self.interval {
@@ -289,7 +293,7 @@ impl Keepalive {
                 let _ = ws.poll_flush_unpin(cx);
                 self.patience
             };
-            self.timer.as_mut().reset(Instant::now() + wait);
+            self.timer.set(sleep(wait));
         }
         Poll::Pending
     }
