@@ -53,7 +53,7 @@ impl fmt::Display for Echo {
     }
 }
 
-/// How much waits to be said back before the other side has to wait.
+/// How many bytes wait to be said back before the other side has to wait.
 const BACKLOG: usize = 64 << 10;
 
 /// Bytes back.
@@ -180,7 +180,7 @@ impl Stream for Mirror {
             this.reader = Some(cx.waker().clone());
             return Poll::Pending;
         };
-        this.queued -= message.payload().len();
+        this.queued -= weight(&message);
         if let Some(writer) = this.writer.take() {
             writer.wake();
         }
@@ -193,6 +193,11 @@ impl Stream for Mirror {
         }
         Poll::Ready(Some(Ok(prefixed(this.prefix.as_ref(), body).into())))
     }
+}
+
+/// The room that a message takes, which is some even if it is empty.
+fn weight(message: &Message) -> usize {
+    size_of::<Message>() + message.payload().len()
 }
 
 impl Answers {
@@ -237,8 +242,7 @@ impl Sink<Message> for Mirror {
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<()> {
         // A Ping has been answered where it arrived; only data is said back.
         if message.is_data() {
-            // An empty message takes room too, or an endless row of them would.
-            self.queued += message.payload().len();
+            self.queued += weight(&message);
             self.queue.push_back(message);
             if let Some(reader) = self.reader.take() {
                 reader.wake();
@@ -264,5 +268,24 @@ impl MessageIo for Mirror {
     fn abort(&mut self, _: &Error) {
         self.ended = true;
         self.queue.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{FutureExt, SinkExt};
+
+    use super::*;
+
+    #[test]
+    fn a_peer_that_does_not_listen_fills_no_memory() {
+        for text in ["", "x"] {
+            let mut mirror = Mirror::new("", &EchoArgs::default());
+            let taken = (0..BACKLOG).take_while(|_| {
+                let sent = mirror.feed(Message::text(text)).now_or_never();
+                sent.is_some()
+            });
+            assert!(taken.count() < BACKLOG, "{text:?}");
+        }
     }
 }
