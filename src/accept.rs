@@ -44,7 +44,7 @@ pub struct Peer {
     pub address: String,
     /// The address of ours that it came to.
     pub local: String,
-    /// The address we listen on, as written.
+    /// The address we listen on, as announced.
     pub listener: Option<Arc<str>>,
     /// Its name, if it has said one.
     pub name: Option<Arc<str>>,

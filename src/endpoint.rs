@@ -309,21 +309,20 @@ impl Endpoint {
         let socket = first.socket();
         let listener = socket.as_ref().unwrap_or(first).listen(cx).await;
         let mut listener = listener.map_err(|error| first.blame(error))?;
-        let layers = self.layers();
-        if layers.is_empty() {
-            return Ok(listener);
+        let layers: Arc<[Hop]> = self.layers().into();
+        if !layers.is_empty() {
+            listener.address = self.announced(&listener.address, socket.is_some());
         }
-        listener.address = self.announced(&listener.address, socket.is_some());
-        let layers: Arc<[Hop]> = layers.into();
-        let cx = cx.clone();
-        Ok(listener.map(move |incoming| incoming.answered(layers.clone(), cx.clone())))
+        let (address, cx) = (Arc::from(listener.address.as_str()), cx.clone());
+        Ok(listener.map(move |peer| peer.answered(&address, layers.clone(), cx.clone())))
     }
 
     /// The one peer that is at stdin and stdout already, as inetd and sshd hand it over.
     pub(crate) async fn over_stdio(&self, cx: &Arc<Context>) -> Result<Incoming> {
         let (stream, peer) = stdio::handed_over().map_err(|error| error.at("stdin"))?;
         let incoming = Incoming::ready(Duplex::Bytes(stream), peer);
-        Ok(incoming.answered(self.layers().into(), cx.clone()))
+        let address = format!("{self:#}").into();
+        Ok(incoming.answered(&address, self.layers().into(), cx.clone()))
     }
 
     /// The hops that have a handshake over the stream of an accepted connection.
@@ -405,11 +404,13 @@ impl fmt::Display for Endpoint {
 }
 
 impl Incoming {
-    /// The same peer after the handshakes of `layers`.
-    fn answered(self, layers: Arc<[Hop]>, cx: Arc<Context>) -> Self {
+    /// The same peer, which came to `listener`, after the handshakes of `layers`.
+    fn answered(self, listener: &Arc<str>, layers: Arc<[Hop]>, cx: Arc<Context>) -> Self {
         let Self { address, ready } = self;
+        let listener = listener.clone();
         let ready = async move {
             let (mut duplex, mut peer) = ready.await?;
+            peer.listener = Some(listener);
             for hop in layers.iter() {
                 let stream = match duplex {
                     Duplex::Bytes(stream) => stream,

@@ -531,6 +531,7 @@ fn answers_are_logged() {
     Client::new(server.port()).ask("HEAD /x HTTP/1.1\r\nHost: a").is(426);
     let line = server.stderr_line(|line| line.starts_with('{'));
     let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["listener"], server.address());
     assert_eq!(
         (&line["event"], &line["method"], &line["path"], &line["status"], &line["bytes_out"]),
         (&"request".into(), &"HEAD".into(), &"/x".into(), &426.into(), &0.into())
