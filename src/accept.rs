@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::backoff::Backoff;
 use crate::context::Context;
 use crate::duplex::Duplex;
-use crate::endpoint::{Call, Endpoint, HostPort, Shape, Side};
+use crate::endpoint::{Call, Endpoint, HostPort, Side};
 use crate::error::{Error, Kind, Result, plain};
 use crate::framing::Framing;
 use crate::http::Request;
@@ -199,12 +199,8 @@ pub async fn in_time<T>(cx: &Context, step: impl Future<Output = Result<T>>) -> 
 async fn join_target(mut near: Duplex, peer: &mut Peer, cx: &Arc<Context>) -> Result<Ended> {
     let Some(serve) = &cx.serve else { return Ok(Ended::default()) };
     let target = peer.target.clone().unwrap_or_else(|| serve.target.clone());
-    let shape = match &near {
-        Duplex::Bytes(_) => Shape::Bytes,
-        Duplex::Messages(_) => Shape::Messages,
-    };
     let trace = Trace::default();
-    let call = Call { cx, near: shape, side: Side::Far, peer: Some(peer), trace: &trace };
+    let call = Call { cx, near: near.shape(), side: Side::Far, peer: Some(peer), trace: &trace };
     let far = target.connect_in_time(&call).await;
     if let Some(reply) = peer.reply.take() {
         near = reply(near, far.as_ref().map(|_| ())).await?;

@@ -4,12 +4,14 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::endpoint::Shape;
 /// A reference-counted `str`, checked once where it enters.
 pub use crate::endpoint::Text;
 use crate::error::{Error, Result};
@@ -20,6 +22,16 @@ pub enum Duplex {
     Bytes(ByteStream),
     /// Messages that stay whole.
     Messages(MessageStream),
+}
+
+impl Duplex {
+    /// What this deals in.
+    pub fn shape(&self) -> Shape {
+        match self {
+            Self::Bytes(_) => Shape::Bytes,
+            Self::Messages(_) => Shape::Messages,
+        }
+    }
 }
 
 /// A byte stream. Kernel sockets keep their own variants so that `relay` can see them and splice;
@@ -197,6 +209,15 @@ impl ByteStream {
             Self::Unix(_) => {}
             Self::Other(io) => io.abort(why),
         }
+    }
+
+    /// Reads and forgets what the peer still sends after our last word, for a moment. A socket that
+    /// is closed with unread data makes the kernel send a reset, which can overtake that word.
+    pub async fn discard(&mut self) {
+        const MOMENT: Duration = Duration::from_secs(1);
+        let mut scratch = [0; 4096];
+        let all = async { while matches!(self.read(&mut scratch).await, Ok(1..)) {} };
+        let _ = tokio::time::timeout(MOMENT, all).await;
     }
 
     /// See [`Io::poll_finish`].

@@ -13,7 +13,7 @@ use crate::accept::{Incoming, Listener, Peer, in_time};
 use crate::context::Context;
 use crate::duplex::{ByteStream, Duplex};
 use crate::error::{Error, Kind, Result};
-use crate::framing::{self, Framing};
+use crate::framing::Framing;
 use crate::trace::Trace;
 
 mod echo;
@@ -92,10 +92,7 @@ pub(crate) trait Scheme: Sized + Clone + fmt::Debug + fmt::Display + PartialEq {
     {
         async {
             let carrier = Call { near: Shape::Bytes, ..*call };
-            match self.connect(ground, &carrier).await? {
-                Duplex::Bytes(stream) => Ok(Ground::Stream(stream)),
-                Duplex::Messages(messages) => Ok(Ground::Stream(framing::as_bytes(messages))),
-            }
+            Ok(Ground::Stream(self.connect(ground, &carrier).await?.into_bytes()))
         }
     }
 
@@ -412,11 +409,7 @@ impl Incoming {
             let (mut duplex, mut peer) = ready.await?;
             peer.listener = Some(listener);
             for hop in layers.iter() {
-                let stream = match duplex {
-                    Duplex::Bytes(stream) => stream,
-                    Duplex::Messages(messages) => framing::as_bytes(messages),
-                };
-                let answer = hop.answer(stream, &mut peer, &cx);
+                let answer = hop.answer(duplex.into_bytes(), &mut peer, &cx);
                 let answer = match hop {
                     // Each request has its own time, so that a download may take longer.
                     Hop::Ws(_) => answer.await,

@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::duplex::{ByteStream, Close, Duplex, MessageStream};
 use crate::endpoint::Side;
 use crate::error::{Error, Result};
-use crate::framing::{Decoder, Framed, Framing};
+use crate::framing::{Decoder, Framing};
 
 mod bytes;
 mod messages;
@@ -114,16 +114,6 @@ impl Pair {
         match self {
             Self::Bytes(near, _) => Duplex::Bytes(near),
             Self::Messages(near, _) => Duplex::Messages(near),
-        }
-    }
-}
-
-impl Duplex {
-    /// Its messages; bytes are framed.
-    pub fn into_messages(self, decoder: &Decoder) -> MessageStream {
-        match self {
-            Self::Messages(messages) => messages,
-            Self::Bytes(bytes) => Box::new(Framed::new(bytes, decoder.clone())),
         }
     }
 }

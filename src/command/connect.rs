@@ -179,8 +179,7 @@ impl<'a> Session<'a> {
         let raw = matches!(self.cx.shared.join.frame, None | Some(Framing::Raw))
             && self.args.script.is_empty();
         match (&self.near_end, self.near.shape()) {
-            (Some(Duplex::Bytes(_)), _) => Shape::Bytes,
-            (Some(Duplex::Messages(_)), _) => Shape::Messages,
+            (Some(near_end), _) => near_end.shape(),
             _ if self.log.is_some() => Shape::Messages,
             _ if self.near.is_console() && console::is_interactive(&self.cx.shared.join) => {
                 Shape::Messages
@@ -232,12 +231,14 @@ impl<'a> Session<'a> {
     }
 
     async fn open_near(&self, far_end: &Duplex) -> Result<Duplex> {
-        let near = match far_end {
-            Duplex::Bytes(_) => Shape::Bytes,
-            Duplex::Messages(_) => Shape::Messages,
-        };
         let trace = Trace::default();
-        let call = Call { cx: self.cx, near, side: Side::Near, peer: None, trace: &trace };
+        let call = Call {
+            cx: self.cx,
+            near: far_end.shape(),
+            side: Side::Near,
+            peer: None,
+            trace: &trace,
+        };
         let near_end = self.near.connect_in_time(&call).await?;
         // A script that speaks for itself needs no stdin, unless it is asked for or a person sits
         // there.

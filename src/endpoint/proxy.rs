@@ -15,7 +15,6 @@ use crate::accept::{Peer, Reply};
 use crate::context::Context;
 use crate::duplex::{ByteStream, Duplex};
 use crate::error::{Error, Kind, Result};
-use crate::framing;
 use crate::trace::Phase;
 
 mod connect;
@@ -289,7 +288,7 @@ async fn say(stream: &mut ByteStream, words: &[u8]) -> std::io::Result<()> {
 async fn last_words(stream: &mut ByteStream, words: &[u8]) {
     let _ = say(stream, words).await;
     let _ = stream.shutdown().await;
-    framing::discard(stream).await;
+    stream.discard().await;
 }
 
 #[cfg(test)]

@@ -3,11 +3,10 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use futures_util::{SinkExt, StreamExt};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::duplex::{Body, ByteStream, Io, Message, MessageStream};
 use crate::error::{Error, Kind, Result};
@@ -15,15 +14,6 @@ use crate::error::{Error, Kind, Result};
 /// Sees `messages` as a byte stream.
 pub fn as_bytes(messages: MessageStream) -> ByteStream {
     ByteStream::other(Unframed { messages, rest: Bytes::new(), ended: false })
-}
-
-/// Reads and forgets what a peer still sends after our last word, for a moment. A socket that is
-/// closed with unread data makes the kernel send a reset, which can overtake that word.
-pub async fn discard(stream: &mut ByteStream) {
-    const MOMENT: Duration = Duration::from_secs(1);
-    let mut scratch = [0; 4096];
-    let all = async { while matches!(stream.read(&mut scratch).await, Ok(1..)) {} };
-    let _ = tokio::time::timeout(MOMENT, all).await;
 }
 
 struct Unframed {

@@ -12,7 +12,6 @@ use crate::accept::Peer;
 use crate::context::Context;
 use crate::duplex::ByteStream;
 use crate::error::{Error, Kind, Result};
-use crate::framing;
 use crate::http::{Request, Response};
 use crate::report;
 
@@ -194,5 +193,5 @@ async fn write_all(stream: &mut ByteStream, mut data: &[u8], patience: Duration)
 async fn hang_up(stream: &mut ByteStream, patience: Duration) {
     // Whatever goes wrong here, the answer is out.
     let _ = timeout(patience, stream.shutdown()).await;
-    framing::discard(stream).await;
+    stream.discard().await;
 }

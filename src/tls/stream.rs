@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufRead, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::TlsStream;
 
 use super::explain;
@@ -130,12 +130,10 @@ impl Carrier {
         const PATIENCE: Duration = Duration::from_secs(1);
         let goodbye = async {
             self.stream.write_all(last).await?;
-            self.stream.shutdown().await?;
-            let mut rest = [0; 1024];
-            while self.stream.read(&mut rest).await? > 0 {}
-            io::Result::Ok(())
+            self.stream.shutdown().await
         };
         let _ = tokio::time::timeout(PATIENCE, goodbye).await;
+        self.stream.discard().await;
     }
 }
 
