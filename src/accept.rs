@@ -124,7 +124,10 @@ pub async fn accept(listeners: Vec<Listener>, cx: Arc<Context>) -> Result<()> {
             // Out of descriptors, most likely: those that leave make room.
             Err(error) => {
                 report::warn(format_args!("cannot accept a peer: {}", plain(&error)));
-                tokio::time::sleep(backoff.pause()).await;
+                tokio::select! {
+                    () = tokio::time::sleep(backoff.pause()) => {}
+                    () = cx.stop.cancelled() => {}
+                }
             }
         }
     }

@@ -4,23 +4,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use towline::cli::Cli;
-use towline::error::Kind;
+use towline::error::{Error, Kind, Result};
 use towline::{command, report};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     report::init(&cli.report);
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            report::error(&towline::error::Error::io(error));
-            return ExitCode::from(14);
-        }
-    };
-    let outcome = runtime.block_on(command::run(cli));
-    // A read of stdin cannot be cancelled; the process does not wait for it.
-    runtime.shutdown_background();
-    match outcome {
+    match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let silent =
@@ -31,4 +21,12 @@ fn main() -> ExitCode {
             ExitCode::from(error.kind().exit_code())
         }
     }
+}
+
+fn run(cli: Cli) -> Result<()> {
+    let runtime = tokio::runtime::Runtime::new().map_err(Error::io)?;
+    let outcome = runtime.block_on(command::run(cli));
+    // A read of stdin cannot be cancelled; the process does not wait for it.
+    runtime.shutdown_background();
+    outcome
 }
