@@ -16,7 +16,7 @@ const QUEUE_BYTES: usize = 16 << 20;
 /// Drops for one member are said at once, and then at most this often.
 const SAY_AGAIN: Duration = Duration::from_secs(5);
 
-/// The seat of the host, in a room that has one.
+/// The seat of the host, in a room that has one; in the others nobody has it.
 const HOST: u64 = 0;
 
 /// What a queue may hold, and what happens when it is full.
@@ -102,7 +102,7 @@ impl Room {
         let waiting = std::mem::take(&mut seats.waiting);
         drop(seats);
         wake(waiting);
-        if self.hosted && id == HOST {
+        if id == HOST {
             return;
         }
         let room = self.label.as_deref().map_or(String::new(), |label| format!(" {label}"));
@@ -206,7 +206,7 @@ impl Room {
             return None;
         }
         let mut trouble = None;
-        let waited_for = self.limits.slow == Slow::Block || (self.hosted && id == HOST);
+        let waited_for = self.limits.slow == Slow::Block || id == HOST;
         if !waited_for && !seat.has_room(self.limits.queue) {
             trouble = match self.limits.slow {
                 Slow::Disconnect => {
@@ -224,7 +224,7 @@ impl Room {
     pub(super) fn remove(&self, name: &str, close: Close) -> bool {
         let mut guard = self.seats();
         let seats = &mut *guard;
-        let Some(id) = seats.by_name.get(name).filter(|id| !self.hosted || **id != HOST) else {
+        let Some(id) = seats.by_name.get(name).filter(|id| **id != HOST) else {
             return false;
         };
         if let Some(seat) = seats.by_id.get_mut(id) {
@@ -239,7 +239,7 @@ impl Room {
     /// The names of all that are here besides the host, in the order in which they came.
     pub(super) fn names(&self) -> Vec<Arc<str>> {
         let seats = self.seats();
-        let peers = seats.by_id.iter().filter(|(id, _)| !self.hosted || **id != HOST);
+        let peers = seats.by_id.iter().filter(|(id, _)| **id != HOST);
         peers.map(|(_, seat)| seat.name.clone()).collect()
     }
 
