@@ -351,22 +351,16 @@ impl Endpoint {
 
     /// Whether each hop can stand on what the one before it gives.
     fn check_chain(&self) -> Result<(), String> {
-        let mut footing = Footing::Here;
-        let (last, carriers) = self.hops.split_last().expect("an address has a hop");
-        let mut before: Option<&Hop> = None;
+        let mut footing = Some(Footing::Here);
+        let mut before = "this machine".to_owned();
         for hop in &self.hops {
-            if !hop.stands_on().contains(&footing) {
-                let before = before.map_or_else(|| "this machine".into(), |hop| format!("`{hop}`"));
-                return Err(format!("`{hop}` cannot be reached through {before}"));
+            match footing {
+                Some(footing) if hop.stands_on().contains(&footing) => {}
+                Some(_) => return Err(format!("`{hop:#}` cannot be reached through {before}")),
+                None => return Err(format!("nothing can be reached through {before}")),
             }
-            match hop.gives() {
-                Some(gives) => footing = gives,
-                None if !carriers.is_empty() && !std::ptr::eq(hop, last) => {
-                    return Err(format!("nothing can be reached through `{hop}`"));
-                }
-                None => {}
-            }
-            before = Some(hop);
+            footing = hop.gives();
+            before = format!("`{hop:#}`");
         }
         Ok(())
     }
@@ -455,7 +449,7 @@ impl Hop {
         {
             return hop.map_err(|why| format!("`{text}`: {why}"));
         }
-        // `host:port`, `:8010`, `[::1]:80/path` and `8010/path`-less forms are `ws://`.
+        // `host:port`, `:8010` and `[::1]:80/path` are `ws://`.
         let authority = text.split('/').next().unwrap_or(text);
         let port = authority.rsplit(':').next().filter(|_| authority.contains(':'));
         if port.is_some_and(|port| port.parse::<u16>().is_ok()) {

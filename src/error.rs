@@ -131,6 +131,11 @@ impl Error {
         Self::from_io(error, Kind::Local)
     }
 
+    /// A connection that failed, or the towline error that travelled inside its I/O error.
+    pub fn lost(error: io::Error) -> Self {
+        Self::from_io(error, Kind::Lost)
+    }
+
     /// An I/O error of a kind, or the towline error that travelled inside it.
     pub fn from_io(error: io::Error, kind: Kind) -> Self {
         match error.downcast::<Self>() {

@@ -188,8 +188,7 @@ async fn read_head<S: AsyncRead + Unpin, T>(
             return Err(malformed(format!("an HTTP head of more than {max} bytes")));
         }
         buf.reserve(1024);
-        let lost = |error| Error::from_io(error, Kind::Lost);
-        if stream.read_buf(buf).await.map_err(lost)? == 0 {
+        if stream.read_buf(buf).await.map_err(Error::lost)? == 0 {
             return match buf.is_empty() {
                 true => Ok(None),
                 false => Err(Error::new(Kind::Lost, "connection lost inside an HTTP head")),

@@ -121,7 +121,7 @@ impl Scheme for HttpProxy {
 
 impl Proxy {
     fn parse(protocol: Protocol, rest: &str, default: Option<u16>) -> Result<Self, String> {
-        let (login, host) = Login::split(authority(rest)?)?;
+        let (login, host) = Login::split(authority(rest))?;
         if let Some(login) = &login {
             protocol.check(login)?;
         }
@@ -257,7 +257,7 @@ fn lost(error: std::io::Error) -> Error {
         std::io::ErrorKind::UnexpectedEof => {
             Error::new(Kind::Lost, "connection closed inside the proxy handshake")
         }
-        _ => Error::from_io(error, Kind::Lost),
+        _ => Error::lost(error),
     }
 }
 

@@ -44,7 +44,7 @@ impl Scheme for Tcp {
         if rest.is_empty() {
             return Ok(Self { to: None });
         }
-        Ok(Self { to: Some(HostPort::parse(authority(rest)?, None)?) })
+        Ok(Self { to: Some(HostPort::parse(authority(rest), None)?) })
     }
 
     async fn connect(&self, ground: Ground, call: &Call<'_>) -> Result<Duplex> {
@@ -258,9 +258,9 @@ pub(crate) fn authority_and_path(rest: &str) -> (&str, &str) {
 }
 
 /// The authority after `//`; a slash may end it.
-pub(crate) fn authority(rest: &str) -> Result<&str, String> {
+pub(crate) fn authority(rest: &str) -> &str {
     let authority = rest.strip_prefix("//").unwrap_or(rest);
-    Ok(authority.strip_suffix('/').unwrap_or(authority))
+    authority.strip_suffix('/').unwrap_or(authority)
 }
 
 impl fmt::Display for HostPort {

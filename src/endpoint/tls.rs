@@ -28,7 +28,7 @@ impl Scheme for Tls {
     const SHAPE: Shape = Shape::Bytes;
 
     fn parse(_: &str, rest: &str) -> Result<Self, String> {
-        let authority = authority(rest)?;
+        let authority = authority(rest);
         let after_host = authority.rsplit(']').next().unwrap_or(authority);
         let to = HostPort::parse(authority, Some(0))?;
         Ok(Self { to, port: after_host.contains(':') })

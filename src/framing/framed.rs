@@ -73,7 +73,7 @@ impl Stream for Framed {
             match poll_read_buf(Pin::new(&mut this.bytes), cx, &mut this.input) {
                 Poll::Ready(Ok(n)) => this.eof = n == 0,
                 Poll::Ready(Err(error)) => {
-                    return Poll::Ready(Some(Err(Error::from_io(error, Kind::Lost))));
+                    return Poll::Ready(Some(Err(Error::lost(error))));
                 }
                 Poll::Pending => {
                     if this.input.is_empty() {

@@ -316,7 +316,7 @@ impl Lane {
     ) -> Poll<Result<(), Failure>> {
         let mut buf = ReadBuf::new(scratch);
         match Pin::new(from).poll_read(cx, &mut buf) {
-            Poll::Ready(read) => read.map_err(|error| Failure::Read(failure(error)))?,
+            Poll::Ready(read) => read.map_err(|error| Failure::Read(Error::lost(error)))?,
             Poll::Pending => {
                 if self.dirty {
                     ready!(Pin::new(to).poll_flush(cx)).map_err(write_failed)?;
@@ -368,7 +368,7 @@ impl Lane {
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                     self.pipe = Splicing::Never;
                 }
-                Err(error) => return Poll::Ready(Err(Failure::Read(failure(error)))),
+                Err(error) => return Poll::Ready(Err(Failure::Read(Error::lost(error)))),
             }
             return Poll::Ready(Ok(()));
         }
@@ -385,9 +385,5 @@ impl Lane {
 }
 
 fn write_failed(error: io::Error) -> Failure {
-    Failure::Write(failure(error))
-}
-
-fn failure(error: io::Error) -> Error {
-    Error::from_io(error, Kind::Lost)
+    Failure::Write(Error::lost(error))
 }

@@ -174,18 +174,17 @@ async fn copy(
 }
 
 async fn write_all(stream: &mut ByteStream, mut data: &[u8], patience: Duration) -> Result<()> {
-    let lost = |error| Error::from_io(error, Kind::Lost);
     while !data.is_empty() {
         let n = timeout(patience, stream.write(data))
             .await
             .map_err(|_| Error::new(Kind::Lost, "the peer does not read its HTTP answer"))?
-            .map_err(lost)?;
+            .map_err(Error::lost)?;
         if n == 0 {
             return Err(Error::new(Kind::Lost, "connection lost inside an HTTP answer"));
         }
         data = &data[n..];
     }
-    stream.flush().await.map_err(lost)
+    stream.flush().await.map_err(Error::lost)
 }
 
 /// Ends our direction and reads on for a moment: closing a socket with unread data in it resets

@@ -85,9 +85,8 @@ async fn attempt(
     let _upgrading = call.trace.enter(Phase::Upgrade);
     let key = generate_key();
     let request = ws.request(&key, offered, trusted, call);
-    let lost = |error| Error::from_io(error, Kind::Lost);
-    stream.write_all(request.to_string().as_bytes()).await.map_err(lost)?;
-    stream.flush().await.map_err(lost)?;
+    stream.write_all(request.to_string().as_bytes()).await.map_err(Error::lost)?;
+    stream.flush().await.map_err(Error::lost)?;
 
     let mut buf = BytesMut::new();
     let Some(response) =

@@ -29,7 +29,6 @@ pub(super) async fn answer(
         stream = in_time(cx, cx.tls.accept(stream, &["http/1.1"], peer)).await?;
     }
     let max = cx.serve.as_ref().map_or(16 << 10, |serve| serve.http.max_header);
-    let lost = |error| Error::from_io(error, Kind::Lost);
     let mut buf = BytesMut::new();
     loop {
         let request = match in_time(cx, http::read_request(&mut stream, &mut buf, max)).await {
@@ -62,8 +61,8 @@ pub(super) async fn answer(
                     if let Some(granted) = &granted {
                         response = response.with("Sec-WebSocket-Protocol", granted);
                     }
-                    stream.write_all(response.to_string().as_bytes()).await.map_err(lost)?;
-                    stream.flush().await.map_err(lost)?;
+                    stream.write_all(response.to_string().as_bytes()).await.map_err(Error::lost)?;
+                    stream.flush().await.map_err(Error::lost)?;
                     let bytes = granted.as_deref() == Some(BYTES);
                     peer.subprotocol = granted;
                     peer.request = Some(Arc::new(request));
