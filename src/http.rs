@@ -95,6 +95,12 @@ impl Request {
         })
     }
 
+    /// Whether something comes after the head.
+    pub fn has_body(&self) -> bool {
+        self.fields.get("Transfer-Encoding").is_some()
+            || self.fields.get("Content-Length").is_some_and(|len| len != "0")
+    }
+
     /// Whether this asks for a WebSocket (RFC 6455 section 4.2.1).
     pub fn is_websocket(&self) -> bool {
         self.fields.has("Upgrade", "websocket")

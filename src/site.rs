@@ -192,7 +192,7 @@ fn check(request: &Request) -> Result<(), Answer> {
         return bad("the request target starts with a slash");
     }
     // Nothing here reads a body, and what is not read would be taken for the next request.
-    if answer::has_body(request) && matches!(request.method.as_str(), "GET" | "HEAD") {
+    if request.has_body() && matches!(request.method.as_str(), "GET" | "HEAD") {
         return bad("a request body is not accepted");
     }
     Ok(())

@@ -140,15 +140,8 @@ impl Answer {
     }
 }
 
-/// Whether something comes after the head.
-pub(super) fn has_body(request: &Request) -> bool {
-    let fields = &request.fields;
-    fields.get("Transfer-Encoding").is_some()
-        || fields.get("Content-Length").is_some_and(|len| len != "0")
-}
-
 fn may_keep(request: &Request) -> bool {
-    !has_body(request) && !request.fields.has("Connection", "close")
+    !request.has_body() && !request.fields.has("Connection", "close")
 }
 
 async fn copy(

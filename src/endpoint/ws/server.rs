@@ -115,9 +115,7 @@ fn upgrade(request: &Request) -> Result<&str, Why> {
     if !fields.has("Connection", "Upgrade") {
         return bad("a WebSocket request has `Connection: Upgrade`");
     }
-    if fields.get("Content-Length").is_some_and(|len| len != "0")
-        || fields.get("Transfer-Encoding").is_some()
-    {
+    if request.has_body() {
         return bad("a WebSocket request has no body");
     }
     if fields.get("Sec-WebSocket-Version") != Some("13") {
