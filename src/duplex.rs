@@ -129,7 +129,7 @@ pub enum Body {
 pub struct Close {
     /// The status code, RFC 6455 section 7.4.
     pub code: u16,
-    /// Why, at most 123 bytes on the wire.
+    /// Why, at most [`Close::LONGEST_REASON`] bytes on the wire.
     pub reason: Text,
 }
 
@@ -137,9 +137,15 @@ impl Close {
     /// The code of a Close frame that carries none. Never sent.
     pub const NO_CODE: u16 = 1005;
 
+    /// The longest reason that fits into a control message beside the code, in bytes.
+    pub const LONGEST_REASON: usize = Message::LONGEST_CONTROL - 2;
+
+    /// How long a peer may take to answer our Close.
+    pub const PATIENCE: Duration = Duration::from_secs(2);
+
     /// A Close with a reason, cut to what fits into a control frame.
     pub fn new(code: u16, reason: &str) -> Self {
-        let mut end = reason.len().min(123);
+        let mut end = reason.len().min(Self::LONGEST_REASON);
         while !reason.is_char_boundary(end) {
             end -= 1;
         }
@@ -159,6 +165,9 @@ impl From<&Error> for Close {
 }
 
 impl Message {
+    /// The longest payload of a control message, in bytes (RFC 6455 section 5.5).
+    pub const LONGEST_CONTROL: usize = 125;
+
     /// A text message.
     pub fn text(text: impl Into<Text>) -> Self {
         Body::Text(text.into()).into()

@@ -21,6 +21,9 @@ mod messages;
 #[cfg(target_os = "linux")]
 mod splice;
 
+/// After an end could not be written to, how long it may take to say why.
+const ANSWER: Duration = Duration::from_secs(2);
+
 /// How two ends are joined.
 pub struct Options {
     /// How bytes become messages.

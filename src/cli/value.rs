@@ -4,6 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use bytes::Bytes;
+
+use crate::duplex::{Close, Message};
 use crate::endpoint::Endpoint;
 
 /// A number of bytes.
@@ -222,10 +225,29 @@ pub fn close(code: &str, reason: Option<&str>) -> Result<(u16, String), String> 
         ));
     }
     let reason = reason.unwrap_or_default();
-    if reason.len() > 123 {
-        return Err("a close reason has at most 123 bytes".into());
+    if reason.len() > Close::LONGEST_REASON {
+        return Err(format!("a close reason has at most {} bytes", Close::LONGEST_REASON));
     }
     Ok((code, reason.to_owned()))
+}
+
+/// Parses the payload of a control message.
+pub fn control(text: &str) -> Result<Bytes, String> {
+    if text.len() > Message::LONGEST_CONTROL {
+        return Err(format!("a control message has at most {} bytes", Message::LONGEST_CONTROL));
+    }
+    Ok(Bytes::copy_from_slice(text.as_bytes()))
+}
+
+/// Parses bytes written as hexadecimal digits; spaces and colons may stand between them.
+pub fn hex(text: &str) -> Result<Bytes, String> {
+    let digits: Vec<char> = text.chars().filter(|c| !c.is_whitespace() && *c != ':').collect();
+    let byte = |pair: &[char]| match pair {
+        [high, low] => u8::try_from(high.to_digit(16)? << 4 | low.to_digit(16)?).ok(),
+        _ => None,
+    };
+    let bytes: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
+    bytes.map(Bytes::from).ok_or_else(|| "two hexadecimal digits a byte, as `de ad be ef`".into())
 }
 
 /// Where the name of a WebSocket peer comes from.

@@ -2,9 +2,8 @@
 
 use std::fmt::Write;
 
-use bytes::Bytes;
-
-use crate::duplex::{Body, Close, Message};
+use crate::cli::value;
+use crate::duplex::{Body, Message};
 
 /// A line, understood.
 #[derive(Debug, PartialEq)]
@@ -80,27 +79,11 @@ impl Commands for Client {
 
     fn parse(name: &str, args: &str) -> Result<Self, String> {
         Ok(Self(match name {
-            "ping" if args.len() > 125 => return Err("at most 125 bytes fit".to_owned()),
-            "ping" => Body::Ping(Bytes::from(args.to_owned())).into(),
-            "binary" => Message::binary(hex(args)?),
+            "ping" => Body::Ping(value::control(args)?).into(),
+            "binary" => Message::binary(value::hex(args)?),
             "close" => close(args)?,
             _ => Message::close(1000, ""),
         }))
-    }
-}
-
-/// Bytes written as hexadecimal digits, with or without space between them.
-pub(super) fn hex(text: &str) -> Result<Vec<u8>, String> {
-    let digits: Option<Vec<u8>> = text
-        .chars()
-        .filter(|c| !c.is_whitespace())
-        .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
-        .collect();
-    match digits {
-        Some(digits) if digits.len() % 2 == 0 => {
-            Ok(digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
-        }
-        _ => Err("two hexadecimal digits a byte, as `de ad be ef`".to_owned()),
     }
 }
 
@@ -109,21 +92,14 @@ fn close(args: &str) -> Result<Message, String> {
         return Ok(Message::close(1000, ""));
     }
     let (code, reason) = args.split_once(char::is_whitespace).unwrap_or((args, ""));
-    let code: u16 = code.parse().map_err(|_| "a code is a number, as 1000")?;
-    // RFC 6455 section 7.4: the others are reserved, or never go over the wire.
-    if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
-        return Err(format!("{code} cannot be sent; 1000, 1001, 3000 to 4999 and so on can"));
-    }
-    let reason = reason.trim();
-    let close = Close::new(code, reason);
-    if close.reason.len() < reason.len() {
-        return Err("a reason has at most 123 bytes".to_owned());
-    }
-    Ok(Body::Close(close).into())
+    let (code, reason) = value::close(code, Some(reason.trim()))?;
+    Ok(Message::close(code, &reason))
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     fn sent(line: &str) -> Message {

@@ -6,12 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::poll_fn;
 use futures_util::{FutureExt, SinkExt, StreamExt};
-
 use tokio_util::sync::CancellationToken;
 
-use super::command::{self, Commands, Entry, hex};
+use super::command::{self, Commands, Entry};
 use super::show::{self, Show};
 use super::terminal::{Input, Terminal};
+use crate::cli::value;
 use crate::context::Context;
 use crate::duplex::{Body, ByteStream, Close, Message};
 use crate::endpoint::Console;
@@ -199,7 +199,7 @@ async fn enter(
 enum Host {
     Who,
     Kick(String),
-    Binary(Vec<u8>),
+    Binary(Bytes),
     Quit,
 }
 
@@ -216,7 +216,7 @@ impl Commands for Host {
             "who" => Self::Who,
             "kick" if args.is_empty() => return Err("whom?".to_owned()),
             "kick" => Self::Kick(args.trim_start_matches('@').to_owned()),
-            "binary" => Self::Binary(hex(args)?),
+            "binary" => Self::Binary(value::hex(args)?),
             _ => Self::Quit,
         })
     }

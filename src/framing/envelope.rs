@@ -139,8 +139,9 @@ impl Envelope {
             EnvelopeKind::Pong => Body::Pong(control(decode(self.b64)?)?),
             EnvelopeKind::Close => {
                 let reason = self.reason.unwrap_or_default();
-                if reason.len() > 123 {
-                    return Err("a close reason of more than 123 bytes".to_owned());
+                if reason.len() > Close::LONGEST_REASON {
+                    let most = Close::LONGEST_REASON;
+                    return Err(format!("a close reason of more than {most} bytes"));
                 }
                 Body::Close(Close::new(self.code.unwrap_or(Close::NO_CODE), &reason))
             }
@@ -159,9 +160,10 @@ impl Envelope {
 }
 
 fn control(data: Bytes) -> Result<Bytes, String> {
+    const MOST: usize = Message::LONGEST_CONTROL;
     match data.len() {
-        0..=125 => Ok(data),
-        n => Err(format!("a control message of {n} bytes; at most 125 fit")),
+        0..=MOST => Ok(data),
+        n => Err(format!("a control message of {n} bytes; at most {MOST} fit")),
     }
 }
 

@@ -5,6 +5,7 @@ use regex::bytes::Regex;
 use serde_json::Value;
 
 use super::template::{Captures, Template};
+use crate::cli::value::hex;
 
 /// What a message has to be like. Text patterns look at the payload, whatever its type.
 #[derive(Clone, Debug)]
@@ -124,17 +125,6 @@ impl Matcher {
             }
         }
     }
-}
-
-/// Parses an even number of hexadecimal digits; spaces and colons may stand between them.
-pub(super) fn hex(text: &str) -> Result<Bytes, String> {
-    let digits: Vec<char> = text.chars().filter(|c| !c.is_whitespace() && *c != ':').collect();
-    let byte = |pair: &[char]| match pair {
-        [high, low] => Some((high.to_digit(16)? * 16 + low.to_digit(16)?) as u8),
-        _ => None,
-    };
-    let bytes: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
-    bytes.map(Bytes::from).ok_or_else(|| "an even number of hexadecimal digits is needed".into())
 }
 
 /// A value as the text that stands for it where it was captured: a string without its quotes.

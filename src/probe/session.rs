@@ -25,9 +25,6 @@ use crate::framing::Typing;
 use crate::report;
 use crate::trace::{Facts, Trace};
 
-/// How long a peer may take to answer our Close.
-const GOODBYE: Duration = Duration::from_secs(2);
-
 /// One run of a script.
 pub struct Session<'a> {
     pub(super) script: &'a Script,
@@ -126,7 +123,7 @@ impl<'a> Session<'a> {
                     let _ = far.close().await;
                     poll_fn(|cx| far.poll_finish(cx)).await
                 };
-                let _ = timeout(GOODBYE, finish).await;
+                let _ = timeout(Close::PATIENCE, finish).await;
             }
             return Err(error);
         }
@@ -179,7 +176,7 @@ impl<'a> Session<'a> {
         if matches!(outcome, Ok(Next::Relay)) {
             return outcome;
         }
-        let _ = timeout(GOODBYE, wire.goodbye(self.closing())).await;
+        let _ = timeout(Close::PATIENCE, wire.goodbye(self.closing())).await;
         let shown = wire.shown().await;
         outcome.and_then(|next| shown.map(|()| next))
     }

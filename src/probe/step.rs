@@ -70,7 +70,7 @@ impl Action {
     pub(super) fn send_bytes(text: &str) -> Result<Self, String> {
         let data = match text.strip_prefix('@') {
             Some(path) => read(path)?,
-            None => pattern::hex(text)?,
+            None => value::hex(text)?,
         };
         Ok(Self::SendBytes(data))
     }
@@ -80,7 +80,7 @@ impl Action {
     }
 
     pub(super) fn ping(text: &str) -> Result<Self, String> {
-        control(text).map(Self::Ping)
+        value::control(text).map(Self::Ping)
     }
 
     pub(super) fn sleep(text: &str) -> Result<Self, String> {
@@ -104,7 +104,7 @@ impl Action {
     }
 
     pub(super) fn expect_pong(text: &str) -> Result<Self, String> {
-        control(text).map(Self::ExpectPong)
+        value::control(text).map(Self::ExpectPong)
     }
 
     pub(super) fn close(text: &str) -> Result<Self, String> {
@@ -188,14 +188,6 @@ impl Source {
 
 fn read(path: &str) -> Result<Bytes, String> {
     std::fs::read(path).map(Bytes::from).map_err(|error| crate::error::plain(&error))
-}
-
-/// The payload of a control frame, RFC 6455 section 5.5.
-fn control(text: &str) -> Result<Bytes, String> {
-    match text.len() {
-        0..=125 => Ok(Bytes::copy_from_slice(text.as_bytes())),
-        _ => Err("a control message has at most 125 bytes".into()),
-    }
 }
 
 /// A flag as the user wrote it.

@@ -14,16 +14,13 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 #[cfg(target_os = "linux")]
 use super::splice::{Pipe, Socket};
-use super::{Count, Counts, Ended, Options};
+use super::{ANSWER, Count, Counts, Ended, Options};
 use crate::duplex::ByteStream;
 use crate::endpoint::Side;
 use crate::error::{Error, Kind, Result};
 
 /// What one read takes. Larger gains nothing; at 8 KiB the copy costs 1.7 times the CPU.
 const CHUNK: usize = 64 << 10;
-
-/// After an end could not be written to, how long it may take to say why.
-const ANSWER: Duration = Duration::from_secs(2);
 
 /// How many chunks one direction moves before the other has its turn.
 const TURN: u32 = 16;

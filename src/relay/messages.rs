@@ -9,14 +9,11 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{Count, Counts, Ended, Options};
+use super::{ANSWER, Count, Counts, Ended, Options};
 use crate::duplex::{Body, Close, MessageStream};
 use crate::endpoint::Side;
 use crate::error::{Error, Kind, Result};
 use crate::report;
-
-/// After our Close, how long the peer's answer (and what it said before) is waited for.
-const ANSWER: Duration = Duration::from_secs(2);
 
 /// How many messages one direction moves at the most before the other has its turn.
 const LONGEST_TURN: u32 = 64;
@@ -288,7 +285,7 @@ impl Join<'_> {
     fn send_close(&mut self, side: Side, close: Close) {
         let _ = self.end(side).stream.start_send_unpin(Body::Close(close).into());
         self.lane(side.other()).dirty = true;
-        self.wait(Waiting::Closing, Some(ANSWER));
+        self.wait(Waiting::Closing, Some(Close::PATIENCE));
     }
 
     /// Leaves both ends with an error.

@@ -17,9 +17,6 @@ use crate::context::Context as Shared;
 use crate::duplex::{Body, ByteStream, Close, Message, MessageIo};
 use crate::error::{Error, Kind, Result};
 
-/// How long a peer has to answer our Close.
-const GOODBYE: Duration = Duration::from_secs(2);
-
 /// How often a peer of `serve` is pinged when it is quiet: proxies cut at 60 s by default.
 const PING: Duration = Duration::from_secs(30);
 
@@ -239,7 +236,7 @@ impl MessageIo for Socket {
     /// Our Close, the peer's answer, then the end of the stream below. A peer that does not
     /// answer in time is left.
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let goodbye = self.goodbye.get_or_insert_with(|| Box::pin(sleep(GOODBYE)));
+        let goodbye = self.goodbye.get_or_insert_with(|| Box::pin(sleep(Close::PATIENCE)));
         if goodbye.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Ok(()));
         }
