@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -142,6 +144,17 @@ impl fmt::Display for Fields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|(name, value)| write!(f, "{name}: {value}\r\n"))
     }
+}
+
+/// What an `Authorization` holds, if it is of this scheme (RFC 9110 section 11.4).
+pub fn credentials<'a>(authorization: &'a str, scheme: &str) -> Option<&'a str> {
+    let (given, rest) = authorization.split_once(' ')?;
+    given.eq_ignore_ascii_case(scheme).then(|| rest.trim())
+}
+
+/// The `USER:PASSWORD` that an `Authorization` holds, if it is of the basic scheme (RFC 7617).
+pub fn basic(authorization: &str) -> Option<Vec<u8>> {
+    STANDARD.decode(credentials(authorization, "Basic")?).ok()
 }
 
 /// Reads a request head; none if the stream ended before its first byte. `buf` holds what was read

@@ -6,13 +6,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{self, Digest, SHA256};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 
 use super::Answer;
 use crate::accept::Peer;
 use crate::error::{Error, Kind, Result, plain};
-use crate::http::Request;
+use crate::http::{Request, basic, credentials};
 use crate::report;
 
 /// Either list suffices; without a list, everybody may come in.
@@ -57,16 +55,12 @@ impl Auth {
             return Ok(());
         }
         let given = request.fields.get("Authorization").unwrap_or_default();
-        let (scheme, secret) = given.split_once(' ').unwrap_or_default();
-        let secret = secret.trim();
-        let entry = if scheme.eq_ignore_ascii_case("basic") {
-            let list = self.basic.as_ref().map(Watched::entries);
-            list.zip(STANDARD.decode(secret).ok()).and_then(|(list, it)| find(&list, &it))
-        } else if scheme.eq_ignore_ascii_case("bearer") {
-            let list = self.bearer.as_ref().map(Watched::entries);
-            list.and_then(|list| find(&list, secret.as_bytes()))
-        } else {
-            None
+        let user = self.basic.as_ref().zip(basic(given));
+        let token = self.bearer.as_ref().zip(credentials(given, "Bearer"));
+        let entry = match (user, token) {
+            (Some((list, pair)), _) => find(&list.entries(), &pair),
+            (None, Some((list, token))) => find(&list.entries(), token.as_bytes()),
+            (None, None) => None,
         };
         match entry {
             Some(name) => {
@@ -180,6 +174,9 @@ fn is_open_to_others(_: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     fn file(text: &str) -> tempfile::NamedTempFile {

@@ -5,14 +5,12 @@ use std::collections::BTreeMap;
 use std::env;
 use std::net::SocketAddr;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
 use tokio::process::Command;
 
 use crate::accept::Peer;
 use crate::endpoint::{Call, HostPort};
-use crate::http::Request;
+use crate::http::{Request, basic};
 
 /// The variables that may be said of a peer, besides those of its headers.
 const NAMES: &[&str] = &[
@@ -141,12 +139,8 @@ fn headers(request: &Request) -> BTreeMap<String, String> {
 
 /// The login of HTTP basic authentication.
 fn user(request: &Request) -> Option<String> {
-    let (scheme, secret) = request.fields.get("Authorization")?.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    let secret = String::from_utf8(STANDARD.decode(secret.trim()).ok()?).ok()?;
-    secret.split_once(':').map(|(user, _)| user.to_owned())
+    let login = String::from_utf8(basic(request.fields.get("Authorization")?)?).ok()?;
+    login.split_once(':').map(|(user, _)| user.to_owned())
 }
 
 #[cfg(test)]

@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
 use tokio::io::AsyncReadExt;
 
@@ -12,7 +10,7 @@ use super::{Login, Refusal, last_words, say};
 use crate::duplex::ByteStream;
 use crate::endpoint::HostPort;
 use crate::error::{Error, Kind, Result};
-use crate::http::{Fields, Request, Response, read_request, read_response};
+use crate::http::{Fields, Request, Response, basic, read_request, read_response};
 
 /// The largest head of an answer.
 pub(super) const MAX_HEAD: usize = 16 << 10;
@@ -142,11 +140,9 @@ fn decide(request: &Request, login: Option<&Login>) -> Result<HostPort, (Respons
 }
 
 fn admits(login: &Login, credentials: &str) -> bool {
-    let Some((scheme, token)) = credentials.split_once(' ') else { return false };
-    let Ok(token) = STANDARD.decode(token.trim()) else { return false };
-    let colon = token.iter().position(|&b| b == b':').unwrap_or(token.len());
-    let (user, password) = (&token[..colon], token.get(colon + 1..).unwrap_or_default());
-    scheme.eq_ignore_ascii_case("basic") && login.admits(user, password)
+    let Some(pair) = basic(credentials) else { return false };
+    let colon = pair.iter().position(|&b| b == b':').unwrap_or(pair.len());
+    login.admits(&pair[..colon], pair.get(colon + 1..).unwrap_or_default())
 }
 
 /// The answer to a request, once it is known what came of it.
