@@ -8,12 +8,13 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::duplex::{ByteStream, Close, Duplex, MessageStream};
 use crate::endpoint::Side;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::framing::{Decoder, Framing};
 
 mod bytes;
@@ -21,7 +22,8 @@ mod messages;
 #[cfg(target_os = "linux")]
 mod splice;
 
-/// After an end could not be written to, how long it may take to say why.
+/// After an end could not be written to, how long it may take to say why; and how long one that
+/// does not read is waited for where the join has to end.
 const ANSWER: Duration = Duration::from_secs(2);
 
 /// How two ends are joined.
@@ -62,6 +64,26 @@ impl Options {
                 .map_or(Duration::from_secs(86400), |_| Duration::from_secs(60)),
             stop: cx.stop.clone(),
             kill: cx.kill.clone(),
+        }
+    }
+
+    /// Writes out what is queued for an end, for as long as the end may take to read it: little
+    /// once the run has to end, or where the join has `failed` because nothing moved any more.
+    async fn in_flush_time(
+        &self,
+        failed: Option<&Error>,
+        flush: impl Future<Output = Result<()>>,
+    ) -> Result<()> {
+        let stuck = failed.is_some_and(|why| why.kind() == Kind::Timeout);
+        let patience = sleep(if stuck { ANSWER } else { self.flush_time });
+        let killed = async {
+            self.kill.cancelled().await;
+            sleep(ANSWER).await;
+        };
+        tokio::select! {
+            flushed = flush => flushed,
+            () = patience => Ok(()),
+            () = killed => Ok(()),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 #[cfg(target_os = "linux")]
 use super::splice::{Pipe, Socket};
@@ -57,14 +57,17 @@ pub(super) async fn relay(
     };
     // What an end said before it failed may still be on its way through a thread (stdout, a file).
     let (near, far) = (&mut *join.near, &mut *join.far);
+    let failed = outcome.as_ref().err();
     let near = async {
-        let _ = timeout(options.flush_time, near.flush()).await;
+        let flush = async { near.flush().await.map_err(Error::lost) };
+        let _ = options.in_flush_time(failed, flush).await;
         if !options.keep_near {
             let _ = poll_fn(|cx| near.poll_finish(cx)).await;
         }
     };
     let far = async {
-        let _ = timeout(options.flush_time, far.flush()).await;
+        let flush = async { far.flush().await.map_err(Error::lost) };
+        let _ = options.in_flush_time(failed, flush).await;
         poll_fn(|cx| far.poll_finish(cx)).await
     };
     let (_, far) = tokio::join!(near, far);

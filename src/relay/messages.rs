@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use super::{ANSWER, Count, Counts, Ended, Options};
 use crate::duplex::{Body, Close, MessageStream};
@@ -39,11 +39,11 @@ pub(super) async fn relay(
     let outcome = join.run(options).await;
     let near = async {
         match options.keep_near {
-            true => join.near.stream.flush().await,
-            false => join.near.goodbye(options.flush_time).await,
+            true => options.in_flush_time(None, join.near.stream.flush()).await,
+            false => join.near.goodbye(options).await,
         }
     };
-    let (near, far) = tokio::join!(near, join.far.goodbye(options.flush_time));
+    let (near, far) = tokio::join!(near, join.far.goodbye(options));
     // A child may fail after its output has ended, a file when its last bytes are written.
     let ended = outcome?;
     near.and(far).map(|()| ended)
@@ -328,21 +328,21 @@ impl<'a> Join<'a> {
 }
 
 impl End<'_> {
-    /// Writes out what is queued and says goodbye. A peer that does not read for `flush_time` is
-    /// left.
+    /// Writes out what is queued and says goodbye. A peer that does not read it is left.
     ///
     /// # Errors
     /// Output that could not be written, a child that failed. That a peer has gone by now is none.
-    async fn goodbye(&mut self, flush_time: Duration) -> Result<()> {
+    async fn goodbye(&mut self, options: &Options) -> Result<()> {
         let flushed = match &self.bye {
-            Bye::Close => timeout(flush_time, self.stream.close()).await,
-            _ => timeout(flush_time, self.stream.flush()).await,
+            Bye::Finish => options.in_flush_time(None, self.stream.flush()).await,
+            Bye::Close => options.in_flush_time(None, self.stream.close()).await,
+            Bye::Abort(why) => options.in_flush_time(Some(why), self.stream.flush()).await,
         };
         if let Bye::Abort(why) = &self.bye {
             self.stream.abort(why);
         }
         let finished = poll_fn(|cx| self.stream.poll_finish(cx)).await;
-        match flushed.unwrap_or(Ok(())).and(finished) {
+        match flushed.and(finished) {
             Err(error) if !matches!(error.kind(), Kind::Local | Kind::ClosedOutput) => Ok(()),
             outcome => outcome,
         }

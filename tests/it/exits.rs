@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::support::{ClosedPort, Frame, Towline, Ws, exchange, tcp_server, ws_server};
+use crate::support::{ClosedPort, DEADLINE, Frame, Towline, Ws, exchange, tcp_server, ws_server};
 
 fn connect(address: &str) -> Towline {
     Towline::connect([address]).stdin_open()
@@ -145,6 +145,22 @@ fn exit_8_for_a_run_that_takes_too_long_after_a_close() {
     let server = ws_server(|mut ws| assert_eq!(ws.until_close(), 1001));
     let out = connect(&server.ws("/")).args(["--idle-timeout", "300ms"]).run();
     out.code(8).stderr_has("nothing was said for 300ms (--idle-timeout)");
+}
+
+#[test]
+fn exit_8_for_a_run_that_takes_too_long_though_the_peer_does_not_read() {
+    for flag in ["--timeout", "--idle-timeout"] {
+        let (over, wait) = std::sync::mpsc::channel::<()>();
+        let wait = std::sync::Mutex::new(wait);
+        let server = ws_server(move |_ws| {
+            let _ = wait.lock().unwrap().recv_timeout(DEADLINE);
+        });
+        // More than the buffers of the kernel on both sides.
+        let much = "x".repeat(64 << 20);
+        let out = connect(&server.ws("/")).args([flag, "300ms"]).stdin(much).run();
+        out.code(8).stderr_has(&format!("300ms ({flag})"));
+        drop(over);
+    }
 }
 
 #[test]
