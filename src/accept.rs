@@ -95,8 +95,9 @@ impl Listener {
 /// The console of `serve` failed.
 pub async fn accept(listeners: Vec<Listener>, cx: Arc<Context>) -> Result<()> {
     let Some(serve) = &cx.serve else { return Ok(()) };
-    let peers = Arc::new(Semaphore::new(serve.server.max_peers));
-    let handshakes = Arc::new(Semaphore::new(serve.server.max_handshakes));
+    let limit = |max: usize| Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));
+    let peers = limit(serve.server.max_peers);
+    let handshakes = limit(serve.server.max_handshakes);
     let mut incoming = stream::select_all(listeners.into_iter().map(|it| it.incoming));
     let tracker = TaskTracker::new();
     let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
