@@ -213,6 +213,7 @@ impl<'a> Session<'a> {
     async fn count(&self, count: u64, wire: &mut Wire<'_>) -> Result<()> {
         let until = self.script.within.and_then(after);
         loop {
+            wire.forget();
             let so_far = self.tally.get().received.messages;
             if so_far >= count {
                 return Ok(());

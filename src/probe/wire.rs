@@ -103,6 +103,12 @@ impl<'a> Wire<'a> {
         }
     }
 
+    /// Forgets what no step has seen, when no step is left to see it.
+    pub(super) fn forget(&mut self) {
+        self.inbox.clear();
+        self.pongs.clear();
+    }
+
     /// Waits for one thing to arrive; false if time is up. Not to be called after the end.
     pub(super) async fn pull(&mut self, until: Option<Instant>) -> Result<bool> {
         let turn = poll_fn(|cx| self.poll_turn(cx));
