@@ -1,6 +1,7 @@
 //! What the user can type: clap types only, no behaviour and no I/O.
 //!
-//! The doc comments here are the text of `--help`, of the man pages and of the completions.
+//! The doc comments here are the text of `--help`, of the man pages and of the completions. They are
+//! one file, however long, because one reader has to agree with all of it.
 
 #![allow(missing_docs, reason = "a flattened group is described by its own type")]
 

@@ -1,4 +1,5 @@
-//! Messages to messages.
+//! Messages to messages. How streams end is most of it, and one table of events decides all of it,
+//! so that it stays one file.
 
 use std::future::{pending, poll_fn};
 use std::ops::ControlFlow::{self, Break, Continue};
