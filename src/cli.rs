@@ -18,7 +18,7 @@ use crate::probe::Script;
 pub mod examples;
 pub mod value;
 
-use value::{CloseSpec, Header, Pin, Route, Size, duration, size};
+use value::{CloseSpec, Discreet, Header, Pin, Route, Size, duration, size};
 
 /// Join stdin, files, programs, TCP, TLS, Unix sockets and WebSockets into pipelines
 ///
@@ -164,7 +164,7 @@ pub enum When {
 #[command(after_long_help = examples::text(examples::CONNECT))]
 pub struct ConnectArgs {
     /// The two addresses to join; `-` stands for the first if there is one only
-    #[arg(required = true, num_args = 1..=2, value_name = "ADDRESS")]
+    #[arg(required = true, num_args = 1..=2, value_name = "ADDRESS", value_parser = Discreet::<Endpoint>::parser())]
     pub addresses: Vec<Endpoint>,
 
     #[command(flatten)]
@@ -246,7 +246,7 @@ pub struct PersistArgs {
 #[command(after_long_help = examples::text(examples::SERVE))]
 pub struct ServeArgs {
     /// Where to listen, and last the target
-    #[arg(required = true, num_args = 1.., value_name = "ADDRESS")]
+    #[arg(required = true, num_args = 1.., value_name = "ADDRESS", value_parser = Discreet::<Endpoint>::parser())]
     pub addresses: Vec<Endpoint>,
 
     #[command(flatten)]
@@ -329,7 +329,7 @@ pub enum LogFormat {
 #[command(next_help_heading = "HTTP")]
 pub struct HttpArgs {
     /// Join the WebSockets of one path to a target of its own, as `/logs=exec:tail -f x`
-    #[arg(long, value_name = "PATH=TARGET")]
+    #[arg(long, value_name = "PATH=TARGET", value_parser = Discreet::<Route>::parser())]
     pub route: Vec<Route>,
 
     /// Serve the files of a directory to plain GETs

@@ -1,12 +1,18 @@
 //! Values of flags: parsed once, valid ever after.
 
+use std::ffi::OsStr;
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::duplex::{Close, Message};
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
+use clap::{Arg, Command};
+
 use crate::endpoint::Endpoint;
 
 /// A number of bytes.
@@ -165,6 +171,41 @@ impl fmt::Display for Pin {
 impl fmt::Debug for Pin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+/// Parses a value that may hold a password, which clap would repeat where it is invalid.
+#[derive(Clone, Copy, Debug)]
+pub struct Discreet<T>(PhantomData<T>);
+
+impl<T> Discreet<T> {
+    /// A parser for a `T`.
+    pub fn parser() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T> TypedValueParser for Discreet<T>
+where
+    T: FromStr<Err: fmt::Display> + Clone + Send + Sync + 'static,
+{
+    type Value = T;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<T, clap::Error> {
+        let parsed = match value.to_str() {
+            Some(text) => text.parse().map_err(|why: T::Err| why.to_string()),
+            None => Err("it is not UTF-8".to_owned()),
+        };
+        parsed.map_err(|why| {
+            let arg = arg.map_or_else(String::new, |arg| format!(" for '{arg}'"));
+            let what = format!("invalid value{arg}: {why}\n");
+            clap::Error::raw(ErrorKind::ValueValidation, what).with_cmd(command)
+        })
     }
 }
 

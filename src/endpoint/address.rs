@@ -77,7 +77,7 @@ impl Hop {
         if let Some((name, rest)) = text.split_once(':')
             && let Some(hop) = Self::of_scheme(name, rest)
         {
-            return hop.map_err(|why| format!("`{text}`: {why}"));
+            return hop.map_err(|why| format!("`{}`: {why}", redacted(text)));
         }
         // `host:port`, `:8010` and `[::1]:80/path` are `ws://`.
         let authority = text.split('/').next().unwrap_or(text);
@@ -85,9 +85,19 @@ impl Hop {
         if port.is_some_and(|port| port.parse::<u16>().is_ok()) {
             return ws::Ws::parse("ws", &format!("//{text}"))
                 .map(Self::Ws)
-                .map_err(|why| format!("`{text}`: {why}"));
+                .map_err(|why| format!("`{}`: {why}", redacted(text)));
         }
         Err(unknown(text))
+    }
+}
+
+/// A hop that cannot be parsed, without the login that may stand in it.
+fn redacted(text: &str) -> String {
+    match (text.find("//"), text.rfind('@')) {
+        (Some(slashes), Some(at)) if slashes + 2 < at => {
+            format!("{}***{}", &text[..slashes + 2], &text[at..])
+        }
+        _ => text.to_owned(),
     }
 }
 

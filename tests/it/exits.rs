@@ -40,6 +40,18 @@ fn exit_2_for_what_the_user_wrote() {
 }
 
 #[test]
+fn a_password_is_not_repeated_where_an_address_is_bad() {
+    let bad = "socks5://user:secret@:bad,tcp://a:1";
+    for args in [&["connect", bad][..], &["serve", ":0", bad]] {
+        let out = Towline::new().args(args).stdin_null().run();
+        out.code(2).stderr_has("`bad` is not a port").stderr_lacks("secret");
+    }
+    let route = format!("/x={bad}");
+    let out = Towline::new().args(["serve", ":0", "echo:", "--route", &route]).run();
+    out.code(2).stderr_lacks("secret");
+}
+
+#[test]
 fn exit_3_for_a_name_that_does_not_resolve() {
     let out = connect("ws://name.invalid:1/").run();
     out.code(3).stderr_has("ws://name.invalid:1/: cannot resolve `name.invalid`");
