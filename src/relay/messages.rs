@@ -16,6 +16,9 @@ use crate::endpoint::Side;
 use crate::error::{Error, Kind, Result};
 use crate::report;
 
+/// After our Close, how long the peer may go on with what it had sent before it read that.
+const BACKLOG: Duration = Duration::from_secs(20);
+
 /// How many messages one direction moves at the most before the other has its turn.
 const LONGEST_TURN: u32 = 64;
 
@@ -36,6 +39,7 @@ pub(super) async fn relay(
         waiting: Waiting::Open,
         patience: options.idle,
         since: Instant::now(),
+        latest: None,
     };
     let outcome = join.run(options).await;
     let near = async {
@@ -64,6 +68,8 @@ struct Join<'a> {
     /// How long may pass without a message, and since when none has.
     patience: Option<Duration>,
     since: Instant,
+    /// When the join is over although messages still come.
+    latest: Option<Instant>,
 }
 
 /// One end of a join, and how it is left.
@@ -275,7 +281,8 @@ impl Join<'_> {
 
     /// None also where it is further away than a clock can say (`inf`).
     fn deadline(&self) -> Option<Instant> {
-        self.since.checked_add(self.patience?)
+        let quiet = self.since.checked_add(self.patience?)?;
+        Some(self.latest.map_or(quiet, |latest| quiet.min(latest)))
     }
 
     fn close(&mut self, side: Side) {
@@ -287,6 +294,7 @@ impl Join<'_> {
         let _ = self.end(side).stream.start_send_unpin(Body::Close(close).into());
         self.lane(side.other()).dirty = true;
         self.wait(Waiting::Closing, Some(Close::PATIENCE));
+        self.latest.get_or_insert_with(|| Instant::now() + BACKLOG);
     }
 
     /// Leaves both ends with an error.

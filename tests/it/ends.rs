@@ -253,3 +253,15 @@ fn a_closed_stdout_is_a_clean_end() {
     });
     Towline::connect([server.ws("/")]).stdin_open().stdout_closes_after(7).run().code(0);
 }
+
+#[test]
+fn a_peer_that_goes_on_after_our_close_is_left_in_the_end() {
+    let server = ws_server(|mut ws| {
+        // It reads nothing, so it never sees our Close.
+        while ws.stream.write_all(&[0x81, 1, b'x']).is_ok() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    let out = Towline::connect([server.ws("/")]).args(["--linger", "0"]).stdin("a\n").run();
+    out.code(0);
+}
