@@ -17,7 +17,7 @@ use crate::error::{Error, Kind, Result};
 use crate::report;
 
 /// After our Close, how long the peer may go on with what it had sent before it read that.
-const BACKLOG: Duration = Duration::from_secs(20);
+const BACKLOG: Duration = Duration::from_secs(10);
 
 /// How many messages one direction moves at the most before the other has its turn.
 const LONGEST_TURN: u32 = 64;
