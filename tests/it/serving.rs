@@ -245,3 +245,15 @@ fn a_peer_that_does_not_read_stops_its_own_target_alone() {
     other.reset();
     drop(stalled);
 }
+
+/// The answers wait in memory, so that there may not be any number of them.
+#[test]
+fn a_peer_that_pings_without_end_and_reads_nothing_is_not_read_either() {
+    let server = Towline::serve(["ws://127.0.0.1:0", "null:"]);
+    let mut ws = Ws::connect(&server.address());
+    ws.stream.set_write_timeout(Some(std::time::Duration::from_secs(1))).unwrap();
+    let pings = ws.encode(0x89, &[b'p'; 125]).repeat(1000);
+    // The kernel holds a few MiB on either side.
+    let refused = (0..1000).any(|_| ws.stream.write_all(&pings).is_err());
+    assert!(refused, "131 MB of pings were taken");
+}

@@ -23,6 +23,10 @@ const PING: Duration = Duration::from_secs(30);
 /// Allocated for as long as a connection lives; see [`ReadAhead`].
 const READ_BUFFER: usize = 4 << 10;
 
+/// How many Pings are answered on trust. A peer that sends more and reads none of the Pongs is
+/// heard again when it does: they wait in memory.
+const UNREAD_PONGS: u32 = 64;
+
 /// A WebSocket. Over `bytes`, the subprotocol for byte streams was granted.
 pub(super) struct Socket {
     ws: WebSocketStream<ReadAhead>,
@@ -32,6 +36,8 @@ pub(super) struct Socket {
     /// Nothing more is said to the peer: our Close, or the end of our bytes, is on its way.
     mute: bool,
     closed: bool,
+    /// Pings answered since all that was written was taken.
+    pongs: u32,
     /// The peer broke the protocol, so that what it still sends is not looked at.
     broken: bool,
     keepalive: Option<Box<Keepalive>>,
@@ -68,7 +74,7 @@ impl Socket {
         let interval = interval.filter(|interval| !interval.is_zero() && *interval < Duration::MAX);
         let keepalive = interval.map(|it| Box::new(Keepalive::new(it, cx.shared.ws.ping_timeout)));
         let (deaf, mute, closed, broken) = (false, false, false, false);
-        Self { ws, bytes, deaf, mute, closed, broken, keepalive, goodbye: None }
+        Self { ws, bytes, deaf, mute, closed, pongs: 0, broken, keepalive, goodbye: None }
     }
 
     fn send_close(&mut self, close: &Close) {
@@ -82,6 +88,15 @@ impl Socket {
         });
         // It fails only where there is no connection any more to say goodbye on.
         let _ = self.ws.start_send_unpin(tungstenite::Message::Close(frame));
+    }
+
+    /// Waits until a peer that pings without end has read the answers.
+    fn poll_pongs(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        if self.pongs >= UNREAD_PONGS {
+            ready!(self.ws.poll_flush_unpin(cx))?;
+            self.pongs = 0;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// What the library says went wrong, and the Close that tells the peer.
@@ -125,7 +140,12 @@ impl Stream for Socket {
         if this.deaf {
             return Poll::Ready(None);
         }
-        let Poll::Ready(received) = this.ws.poll_next_unpin(cx) else {
+        let received = match this.poll_pongs(cx) {
+            Poll::Ready(Ok(())) => this.ws.poll_next_unpin(cx),
+            Poll::Ready(Err(fault)) => Poll::Ready(Some(Err(fault))),
+            Poll::Pending => Poll::Pending,
+        };
+        let Poll::Ready(received) = received else {
             if let Some(keepalive) = &mut this.keepalive
                 && !this.closed
             {
@@ -149,7 +169,10 @@ impl Stream for Socket {
                 }
                 Body::Binary(data)
             }
-            Some(Ok(tungstenite::Message::Ping(data))) => Body::Ping(data),
+            Some(Ok(tungstenite::Message::Ping(data))) => {
+                this.pongs += 1;
+                Body::Ping(data)
+            }
             Some(Ok(tungstenite::Message::Pong(data))) => Body::Pong(data),
             Some(Ok(tungstenite::Message::Close(frame))) => {
                 // The library answers it; nothing of ours may follow.
