@@ -257,3 +257,14 @@ fn a_peer_that_pings_without_end_and_reads_nothing_is_not_read_either() {
     let refused = (0..1000).any(|_| ws.stream.write_all(&pings).is_err());
     assert!(refused, "131 MB of pings were taken");
 }
+
+#[test]
+fn a_ping_that_was_answered_in_time_does_not_put_the_next_one_off() {
+    let args = ["--ping-interval", "50ms", "--ping-timeout", "1h"];
+    let server = Towline::serve(["ws://127.0.0.1:0", "echo:"].iter().chain(&args));
+    let mut ws = Ws::connect(&server.address());
+    for _ in 0..3 {
+        assert_eq!(ws.recv().opcode(), Frame::PING);
+        ws.frame(Frame::FIN | Frame::PONG, "");
+    }
+}

@@ -295,7 +295,10 @@ impl Keepalive {
 
     fn heard(&mut self) {
         self.heard = Instant::now();
-        self.pinged = false;
+        if std::mem::take(&mut self.pinged) {
+            // The answer has come; the next Ping does not wait until it was due.
+            self.timer.as_mut().reset(Instant::now() + self.interval);
+        }
     }
 
     /// Ready when the peer is lost.
