@@ -182,9 +182,8 @@ pub fn access(format: Option<LogFormat>, peer: &Peer, outcome: &Result<Ended>, d
     };
     let error = outcome.as_ref().err().map(ToString::to_string);
     match format {
-        LogFormat::Json => line(format_args!(
-            "{}",
-            json!({
+        LogFormat::Json => record(
+            &json!({
                 "event": "left",
                 "peer": peer.address,
                 "name": peer.name.as_deref(),
@@ -200,7 +199,8 @@ pub fn access(format: Option<LogFormat>, peer: &Peer, outcome: &Result<Ended>, d
                 "error": error,
                 "seconds": duration.as_secs_f64(),
             })
-        )),
+            .to_string(),
+        ),
         LogFormat::Text => line(format_args!(
             "{} {} {} in {}B/{} out {}B/{} close {} {:.3}s{}",
             printable(&peer.address),
@@ -228,9 +228,8 @@ pub fn request(
 ) {
     let Some(format) = format else { return };
     match format {
-        LogFormat::Json => line(format_args!(
-            "{}",
-            json!({
+        LogFormat::Json => record(
+            &json!({
                 "event": "request",
                 "peer": peer.address,
                 "name": peer.name.as_deref(),
@@ -240,7 +239,8 @@ pub fn request(
                 "status": status,
                 "bytes_out": bytes,
             })
-        )),
+            .to_string(),
+        ),
         LogFormat::Text => line(format_args!(
             "{} {} {} {status} out {bytes}B",
             printable(&peer.address),

@@ -550,3 +550,13 @@ fn a_peer_that_logs_in_has_a_name() {
     let line: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert_eq!(line["name"], "ann");
 }
+
+/// JSON alone escapes what terminals of 1980 obey, not what those of today do.
+#[test]
+fn a_path_in_the_json_access_log_commands_no_terminal() {
+    let server = Towline::serve(["ws://127.0.0.1:0", "echo:", "--access-log=json"]);
+    let head = "GET /\u{9b}31m\u{202e} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    crate::support::exchange(server.port(), head);
+    let line = server.stderr_line(|line| line.contains("request"));
+    assert!(line.contains(r"/\u009b31m\u202e"), "{line}");
+}
