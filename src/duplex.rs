@@ -152,6 +152,11 @@ impl Close {
         Self { code, reason: Text::from(&reason[..end]) }
     }
 
+    /// Whether a code may go over the wire (RFC 6455 section 7.4).
+    pub fn may_be_sent(code: u16) -> bool {
+        matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+    }
+
     /// Whether this is the ordinary end: 1000, or no code at all.
     pub fn is_clean(&self) -> bool {
         matches!(self.code, 1000 | Self::NO_CODE)

@@ -260,7 +260,7 @@ impl FromStr for CloseSpec {
 /// Parses a Close code that may be sent (RFC 6455 section 7.4) and its reason.
 pub fn close(code: &str, reason: Option<&str>) -> Result<(u16, String), String> {
     let code: u16 = code.parse().map_err(|_| format!("`{code}` is not a close code"))?;
-    if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
+    if !Close::may_be_sent(code) {
         return Err(format!(
             "{code} cannot be sent; use 1000 to 1014 without 1004 to 1006, or 3000 to 4999"
         ));

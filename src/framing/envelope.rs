@@ -143,7 +143,11 @@ impl Envelope {
                     let most = Close::LONGEST_REASON;
                     return Err(format!("a close reason of more than {most} bytes"));
                 }
-                Body::Close(Close::new(self.code.unwrap_or(Close::NO_CODE), &reason))
+                let code = self.code.unwrap_or(Close::NO_CODE);
+                if code != Close::NO_CODE && !Close::may_be_sent(code) {
+                    return Err(format!("the close code {code} cannot be sent"));
+                }
+                Body::Close(Close::new(code, &reason))
             }
         };
         let name = |name: Option<String>| name.map(Into::into);

@@ -146,3 +146,13 @@ fn every_byte_arrives_in_raw_framing() {
     let out = Towline::connect([server.ws("/")]).args(["--frame", "raw"]).stdin(data.clone()).run();
     out.code(0).stdout_bytes(&data);
 }
+
+#[test]
+fn an_envelope_cannot_say_a_reserved_close_code() {
+    for code in [0, 999, 1004, 1006, 1015, 1016, 5000] {
+        let server = describe();
+        let out = Towline::connect([server.ws("/")]).args(["--frame", "json"]);
+        let out = out.stdin(format!("{{\"type\":\"close\",\"code\":{code}}}\n")).run();
+        out.code(2).stderr_has(&format!("the close code {code} cannot be sent"));
+    }
+}

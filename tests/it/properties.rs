@@ -159,6 +159,11 @@ fn path() -> impl Strategy<Value = String> {
     prop_oneof![Just(String::new()), "/[a-z/%.,:@-]{0,12}(\\?[a-z=&,:/]{0,8})?"]
 }
 
+/// Those that may go over the wire; 1005 stands for none.
+fn close_code() -> impl Strategy<Value = u16> {
+    prop_oneof![1000..=1003_u16, Just(Close::NO_CODE), 1007..=1014_u16, 3000..=4999_u16]
+}
+
 fn message() -> impl Strategy<Value = Message> {
     let control = || vec(any::<u8>(), 0..126);
     let body = prop_oneof![
@@ -166,7 +171,7 @@ fn message() -> impl Strategy<Value = Message> {
         vec(any::<u8>(), 0..20).prop_map(|data| Body::Binary(data.into())),
         control().prop_map(|data| Body::Ping(data.into())),
         control().prop_map(|data| Body::Pong(data.into())),
-        (any::<u16>(), any::<String>()).prop_map(|(code, why)| Body::Close(Close::new(code, &why))),
+        (close_code(), any::<String>()).prop_map(|(code, why)| Body::Close(Close::new(code, &why))),
     ];
     let name = || proptest::option::of("[a-z0-9#]{1,5}".prop_map(Into::into));
     (body, name(), name()).prop_map(|(body, from, to)| Message { body, from, to })
