@@ -103,6 +103,13 @@ impl Sink<Message> for Member {
 impl MessageIo for Member {
     fn abort(&mut self, _: &Error) {}
 
+    /// The seat is given up now: the other end may take its time over its own goodbye, and nobody
+    /// is to wait for room in the queue of one who hears nothing any more.
+    fn poll_finish(&mut self, _: &mut Context<'_>) -> Poll<Result<()>> {
+        self.room.leave(self.id);
+        Poll::Ready(Ok(()))
+    }
+
     /// A room never ends by itself: who stops speaking leaves.
     fn endless(&self) -> bool {
         true

@@ -2,8 +2,9 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::time::Instant;
 
-use crate::support::{Running, Towline, Ws, port, wait_until};
+use crate::support::{DEADLINE, Frame, Running, Towline, Ws, port, wait_until};
 
 /// Starts a console on pipes, listening for WebSockets and for plain TCP.
 fn console(flags: &[&str]) -> (Running, String, u16) {
@@ -240,4 +241,23 @@ fn a_closed_stdout_ends_the_server() {
         stopped.is_finished()
     });
     stopped.join().unwrap().code(0);
+}
+
+/// A peer that is given up is not waited for while its last messages are still pressed upon it.
+#[test]
+fn a_dead_peer_holds_up_a_room_that_waits_no_longer_than_its_ping() {
+    let args = ["--slow", "block", "--queue", "1"];
+    let ping = ["--ping-interval", "100ms", "--ping-timeout", "100ms"];
+    let server = Towline::serve(["ws://127.0.0.1:0", "hub:"].iter().chain(&args).chain(&ping));
+    let _dead = Ws::connect(&server.address());
+    server.stderr_line(|line| line.starts_with("c1 joined"));
+    let mut speaker = Ws::connect(&server.address());
+    // More than the kernel holds, so that the room waits for c1.
+    let message = speaker.encode(Frame::FIN | Frame::BINARY, &[0; 1 << 20]);
+    let started = Instant::now();
+    for _ in 0..20 {
+        speaker.stream.write_all(&message).unwrap();
+    }
+    server.stderr_line(|line| line.starts_with("c1 left"));
+    assert!(started.elapsed() < DEADLINE);
 }
