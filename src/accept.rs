@@ -205,7 +205,10 @@ async fn join_target(mut near: Duplex, peer: &mut Peer, cx: &Arc<Context>) -> Re
     let target = peer.target.clone().unwrap_or_else(|| serve.target.clone());
     let trace = Trace::default();
     let call = Call { cx, near: near.shape(), side: Side::Far, peer: Some(peer), trace: &trace };
-    let far = target.connect_in_time(&call).await;
+    let far = tokio::select! {
+        far = target.connect_in_time(&call) => far,
+        () = cx.stop.cancelled() => Err(Error::new(Kind::Terminated, "going away")),
+    };
     if let Some(reply) = peer.reply.take() {
         near = reply(near, far.as_ref().map(|_| ())).await?;
     }

@@ -268,3 +268,16 @@ fn a_ping_that_was_answered_in_time_does_not_put_the_next_one_off() {
         ws.frame(Frame::FIN | Frame::PONG, "");
     }
 }
+
+#[test]
+fn a_peer_whose_target_is_slow_to_answer_is_not_waited_for_at_the_end() {
+    let silent = tcp_server(|mut tcp| drop(tcp.read_to_end(&mut Vec::new())));
+    let target = silent.ws("/");
+    let server = Towline::serve(["ws://127.0.0.1:0", &target, "-v", "--connect-timeout", "1h"]);
+    let mut ws = Ws::connect(&server.address());
+    server.stderr_line(|line| line.ends_with(": connected"));
+    server.signal(Signal::TERM);
+    assert_eq!(ws.until_close(), 1001);
+    ws.close(1001, "");
+    server.wait().code(0);
+}
