@@ -285,11 +285,11 @@ pub struct ServerArgs {
     pub inetd: bool,
 
     /// Peers at once; more wait until one leaves
-    #[arg(long, value_name = "N", default_value = "10000")]
+    #[arg(long, value_name = "N", default_value = "10000", value_parser = value::at_least_one)]
     pub max_peers: usize,
 
     /// Handshakes in flight at once; more wait
-    #[arg(long, value_name = "N", default_value = "1000")]
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = value::at_least_one)]
     pub max_handshakes: usize,
 
     /// How long a peer may take for its handshakes
@@ -476,7 +476,7 @@ pub struct JoinArgs {
     pub idle_timeout: Option<Duration>,
 
     /// The largest message in either direction; a larger one is answered with Close 1009
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = value::message_size)]
     pub max_message: Size,
 }
 
@@ -576,7 +576,7 @@ pub struct ClientTlsArgs {
 #[command(next_help_heading = "Child processes")]
 pub struct ExecArgs {
     /// How many children of exec:, sh: and pty: may run at once
-    #[arg(long, value_name = "N", default_value = "100")]
+    #[arg(long, value_name = "N", default_value = "100", value_parser = value::at_least_one)]
     pub max_children: usize,
 
     /// How long a child has to stop after each of: end of input, SIGHUP, SIGTERM; then SIGKILL

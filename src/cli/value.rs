@@ -53,6 +53,23 @@ pub fn size(text: &str) -> Result<Size, String> {
     number.checked_mul(1 << shift).ok_or_else(|| "too large".into())
 }
 
+/// Parses the limit of a message. A peer can make us reserve that much with one frame header.
+pub fn message_size(text: &str) -> Result<Size, String> {
+    match size(text)? {
+        limit if limit <= 4 << 30 => Ok(limit),
+        _ => Err("at most 4GiB".into()),
+    }
+}
+
+/// Parses a limit that lets somebody in.
+pub fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("at least 1".into()),
+        Ok(limit) => Ok(limit),
+        Err(_) => Err("a whole number".into()),
+    }
+}
+
 /// Parses the factor of `--speed`.
 pub fn speed(text: &str) -> Result<f64, String> {
     match text {

@@ -52,17 +52,9 @@ impl Scheme for Ws {
         // A port that is not written gets the scheme's; one that is, is kept for display.
         let to = HostPort::parse(authority, Some(if secure { 443 } else { 80 }))?;
         let written = authority.rsplit(']').next().is_some_and(|rest| rest.contains(':'));
-        let path = path.split('#').next().unwrap_or_default();
-        if path.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            return Err("a path holds no spaces; write %20".into());
-        }
-        Ok(Self {
-            secure,
-            login,
-            host: to.host,
-            port: written.then_some(to.port),
-            path: path.to_owned(),
-        })
+        let port = written.then_some(to.port);
+        let root = Self { secure, login, host: to.host, port, path: String::new() };
+        root.with_path(path.to_owned())
     }
 
     async fn connect(&self, ground: Ground, call: &Call<'_>) -> Result<Duplex> {
@@ -84,6 +76,15 @@ impl Scheme for Ws {
 }
 
 impl Ws {
+    /// Another path at the same place. A fragment is not for the server (RFC 9110 section 7.1).
+    fn with_path(&self, mut path: String) -> Result<Self, String> {
+        path.truncate(path.find('#').unwrap_or(path.len()));
+        if path.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err("a path holds no spaces; write %20".into());
+        }
+        Ok(Self { path, ..self.clone() })
+    }
+
     /// Whether it is `wss:`.
     pub(crate) fn is_secure(&self) -> bool {
         self.secure

@@ -59,7 +59,12 @@ pub(super) async fn connect(ws: &Ws, ground: Ground, call: &Call<'_>) -> Result<
                 let status = call.trace.facts().response.as_ref().map_or(0, |it| it.status);
                 let error =
                     Error::new(Kind::Status(status), format!("HTTP {status}, redirected to {to}"));
-                return Err(error.hint("follow it with --max-redirects 5"));
+                return Err(match call.cx.shared.ws.max_redirects {
+                    0 => error.hint("follow it with --max-redirects 5"),
+                    most => {
+                        error.hint(format_args!("{most} redirects were followed (--max-redirects)"))
+                    }
+                });
             }
         }
     }
@@ -165,8 +170,8 @@ impl Ws {
                 fields.push("Cookie", args.cookie.join("; "));
             }
         }
-        let secret =
-            |name: &str| ["Authorization", "Cookie"].iter().any(|it| it.eq_ignore_ascii_case(name));
+        const OWN: [&str; 4] = ["Authorization", "Proxy-Authorization", "Cookie", "Host"];
+        let secret = |name: &str| OWN.iter().any(|it| it.eq_ignore_ascii_case(name));
         // A header of the user's takes the place of ours.
         let headers = args.header.iter().filter(|header| trusted || !secret(&header.name));
         headers.clone().for_each(|header| fields.remove(&header.name));
@@ -184,14 +189,12 @@ impl Ws {
             Some(("https" | "wss", rest)) => Self::parse("wss", &format!("//{rest}")),
             Some((scheme, _)) => Err(format!("{scheme}: is no scheme for a WebSocket")),
             None if location.starts_with("//") => Self::parse(self.scheme(), location),
-            None if location.starts_with('/') => {
-                Ok(Self { path: location.to_owned(), ..self.clone() })
-            }
+            None if location.starts_with('/') => self.with_path(location.to_owned()),
             None => {
                 let path = self.target();
                 let folder = path.split('?').next().and_then(|path| path.rsplit_once('/'));
                 let folder = folder.map_or("", |(folder, _)| folder);
-                Ok(Self { path: format!("{folder}/{location}"), ..self.clone() })
+                self.with_path(format!("{folder}/{location}"))
             }
         };
         absolute
@@ -297,9 +300,11 @@ mod tests {
             ("//b/c", "wss://b/c"),
             ("http://b", "ws://b"),
             ("https://b:1/", "wss://b:1/"),
+            ("/b#part", "wss://a:8443/b"),
         ] {
             assert_eq!(ws.redirected(location).unwrap().to_string(), want);
         }
         assert!(ws.redirected("ftp://b").is_err());
+        assert!(ws.redirected("/b HTTP/1.1").is_err(), "a request line holds no spaces");
     }
 }
