@@ -20,8 +20,9 @@ use crate::error::{Error, Kind, Result};
 /// How often a peer of `serve` is pinged when it is quiet: proxies cut at 60 s by default.
 const PING: Duration = Duration::from_secs(30);
 
-/// Allocated for as long as a connection lives; see [`ReadAhead`].
-const READ_BUFFER: usize = 4 << 10;
+/// Allocated for as long as a connection lives; see [`ReadAhead`]. A message of 4 KiB and its
+/// header fit in, so that it takes one read.
+const READ_BUFFER: usize = (4 << 10) + 16;
 
 /// How many Pings are answered on trust. A peer that sends more and reads none of the Pongs is
 /// heard again when it does: they wait in memory.
