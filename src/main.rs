@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use towline::cli::Cli;
+use tokio::runtime::Builder;
+use towline::cli::{Cli, Command};
 use towline::error::{Error, Kind, Result};
 use towline::{command, report};
 
@@ -24,7 +25,12 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<()> {
-    let runtime = tokio::runtime::Runtime::new().map_err(Error::io)?;
+    let mut runtime = match cli.command {
+        // One join is one task, which a second thread would only have to wake.
+        Command::Connect(_) => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    let runtime = runtime.enable_all().build().map_err(Error::io)?;
     let outcome = runtime.block_on(command::run(cli));
     // A read of stdin cannot be cancelled; the process does not wait for it.
     runtime.shutdown_background();

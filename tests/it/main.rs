@@ -57,6 +57,9 @@ mod interop_chromium;
 // curl through our proxies.
 #[cfg(feature = "interop")]
 mod interop_proxies;
+// Thousands of peers, and what strace and namespaces show: splice, cut links, full disks.
+#[cfg(feature = "interop")]
+mod interop_scale;
 // TLS with OpenSSL at the other end.
 #[cfg(feature = "interop")]
 mod interop_tls;

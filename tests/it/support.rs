@@ -96,6 +96,11 @@ impl Towline {
         Self::program("sh").env("PATH", path.unwrap()).args(["-c", line])
     }
 
+    /// `WRAPPER towline`, where the wrapper is a program that becomes another one: strace, nsenter.
+    pub(crate) fn under(wrapper: &[&str]) -> Self {
+        Self::program(wrapper[0]).args(&wrapper[1..]).arg(env!("CARGO_BIN_EXE_towline"))
+    }
+
     fn program(program: &str) -> Self {
         let home = TempDir::new().unwrap();
         let mut command = Command::new(program);

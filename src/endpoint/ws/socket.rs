@@ -20,8 +20,9 @@ use crate::error::{Error, Kind, Result};
 /// How often a peer of `serve` is pinged when it is quiet: proxies cut at 60 s by default.
 const PING: Duration = Duration::from_secs(30);
 
-/// Allocated for as long as a connection lives; see [`ReadAhead`].
-const READ_BUFFER: usize = 4 << 10;
+/// Allocated for as long as a connection lives; see [`ReadAhead`]. A message of 4 KiB and its
+/// header fit in, so that it takes one read.
+const READ_BUFFER: usize = (4 << 10) + 16;
 
 /// How many Pings are answered on trust. A peer that sends more and reads none of the Pongs is
 /// heard again when it does: they wait in memory.
@@ -40,6 +41,8 @@ pub(super) struct Socket {
     pongs: u32,
     /// The peer broke the protocol, so that what it still sends is not looked at.
     broken: bool,
+    /// The peer does not answer any more, so that nothing is waited for.
+    lost: bool,
     keepalive: Option<Box<Keepalive>>,
     goodbye: Option<Pin<Box<Sleep>>>,
 }
@@ -73,8 +76,8 @@ impl Socket {
         let interval = cx.shared.ws.ping.or(cx.serve.is_some().then_some(PING));
         let interval = interval.filter(|interval| !interval.is_zero() && *interval < Duration::MAX);
         let keepalive = interval.map(|it| Box::new(Keepalive::new(it, cx.shared.ws.ping_timeout)));
-        let (deaf, mute, closed, broken) = (false, false, false, false);
-        Self { ws, bytes, deaf, mute, closed, pongs: 0, broken, keepalive, goodbye: None }
+        let (deaf, mute, closed, broken, lost) = (false, false, false, false, false);
+        Self { ws, bytes, deaf, mute, closed, pongs: 0, broken, lost, keepalive, goodbye: None }
     }
 
     fn send_close(&mut self, close: &Close) {
@@ -150,7 +153,7 @@ impl Stream for Socket {
                 && !this.closed
             {
                 ready!(keepalive.poll(cx, &mut this.ws));
-                this.deaf = true;
+                (this.deaf, this.mute, this.lost) = (true, true, true);
                 let what =
                     format!("connection lost: no answer to a Ping within {:?}", keepalive.patience);
                 return Poll::Ready(Some(Err(Error::new(Kind::Lost, what))));
@@ -225,6 +228,9 @@ impl Sink<Message> for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        if self.lost {
+            return Poll::Ready(Ok(()));
+        }
         self.ws.poll_flush_unpin(cx).map_err(explain)
     }
 
@@ -259,6 +265,9 @@ impl MessageIo for Socket {
     /// Our Close, the peer's answer, then the end of the stream below. A peer that does not
     /// answer in time is left.
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        if self.lost {
+            return Poll::Ready(Ok(()));
+        }
         let goodbye = self.goodbye.get_or_insert_with(|| Box::pin(sleep(Close::PATIENCE)));
         if goodbye.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Ok(()));

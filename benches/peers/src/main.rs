@@ -1,0 +1,96 @@
+//! What `benches/run` needs besides the tools it compares: neutral far sides that check every
+//! byte, a client for many connections, and the plain tokio-tungstenite echo server that the
+//! library's own example shows.
+//!
+//! Listeners take a free port of the loopback and print `listening PORT` first; what a run came to
+//! is printed as one JSON line.
+
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::process::ExitCode;
+
+use tokio::net::TcpListener;
+
+mod clients;
+mod echo;
+mod payload;
+mod tcp;
+mod ws;
+
+use payload::{Digest, Payload};
+
+pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+const USAGE: &str = "\
+peers data BYTES              that many bytes to stdout
+peers lines COUNT             that many short lines to stdout
+peers digest                  count and hash stdin
+peers sink [--lines]          one WebSocket: count and hash the messages (a newline after each)
+peers source data BYTES       one WebSocket: send that in messages of 64 KiB, then Close 1000
+peers source lines COUNT      one WebSocket: send one text message a line, then Close 1000
+peers echo [READ_BUFFER]      a WebSocket echo server
+peers clients URL CONNECTIONS SIZE ROUNDS
+                              connect, echo one message on each, print `ready`; for every line of
+                              stdin that many round trips on each, then print `done`
+peers tcp-sink                one TCP connection: count and hash
+peers tcp-source BYTES PORT   connect, send that, wait for the other end's end
+";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let outcome = match args[..] {
+        ["data", bytes] => number(bytes).and_then(|n| Payload::bytes(n).write_to_stdout()),
+        ["lines", count] => number(count).and_then(|n| Payload::lines(n).write_to_stdout()),
+        ["digest"] => Digest::of_stdin(),
+        ["sink"] => ws::sink(false).await,
+        ["sink", "--lines"] => ws::sink(true).await,
+        ["source", kind, amount] => match number(amount) {
+            Ok(n) if kind == "lines" => ws::source(Payload::lines(n)).await,
+            Ok(n) => ws::source(Payload::bytes(n)).await,
+            Err(error) => Err(error),
+        },
+        ["echo"] => echo::serve(None).await,
+        ["echo", buffer] => match number(buffer) {
+            Ok(n) => echo::serve(Some(n as usize)).await,
+            Err(error) => Err(error),
+        },
+        ["clients", url, connections, size, rounds] => {
+            match (number(connections), number(size), number(rounds)) {
+                (Ok(n), Ok(size), Ok(rounds)) => clients::run(url, n, size as usize, rounds).await,
+                _ => Err("not a number".into()),
+            }
+        }
+        ["tcp-sink"] => tcp::sink().await,
+        ["tcp-source", bytes, port] => match (number(bytes), port.parse()) {
+            (Ok(n), Ok(port)) => tcp::source(Payload::bytes(n), port).await,
+            _ => Err("not a number".into()),
+        },
+        _ => Err(USAGE.into()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("peers: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn number(text: &str) -> Result<u64> {
+    Ok(text.parse()?)
+}
+
+/// A listener on a free port, which is printed.
+pub(crate) async fn listen() -> Result<TcpListener> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    say(&format!("listening {}", listener.local_addr()?.port()))?;
+    Ok(listener)
+}
+
+pub(crate) fn say(line: &str) -> Result {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{line}")?;
+    Ok(stdout.flush()?)
+}
