@@ -17,7 +17,7 @@ use crate::endpoint::{Call, Endpoint, HostPort, Side};
 use crate::error::{Error, Kind, Result, plain};
 use crate::framing::Framing;
 use crate::http::Request;
-use crate::relay::{self, Ended, Pair};
+use crate::relay::{self, Counts, Ended, Pair};
 use crate::report;
 use crate::trace::Trace;
 
@@ -58,6 +58,8 @@ pub struct Peer {
     pub subprotocol: Option<String>,
     /// Where this peer is joined to, if a route or its own request says so.
     pub target: Option<Arc<Endpoint>>,
+    /// What went through its join.
+    pub moved: Counts,
     /// The place it asked to be connected to, if it came to a proxy listener.
     pub(crate) asked: Option<HostPort>,
     /// What has to be said to the peer once the target is connected, or cannot be.
@@ -222,11 +224,10 @@ async fn join_target(mut near: Duplex, peer: &mut Peer, cx: &Arc<Context>) -> Re
             let mut options = relay::Options::new(cx, framing);
             options.label = report::is_verbose().then(|| peer.address.as_str().into());
             let mut pair = Pair::new(near, far, &options.decoder);
-            let ended = relay::relay(&mut pair, &options).await;
-            if let Ok(Ended { counts, .. }) = &ended {
-                cx.metrics.count(counts);
-            }
-            ended
+            let (counts, outcome) = relay::relay(&mut pair, &options).await;
+            cx.metrics.count(&counts);
+            peer.moved = counts;
+            outcome
         }
         Err(error) => {
             relay::refuse(near, &error).await;

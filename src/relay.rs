@@ -91,8 +91,6 @@ impl Options {
 /// How a join ended.
 #[derive(Clone, Debug, Default)]
 pub struct Ended {
-    /// What was moved.
-    pub counts: Counts,
     /// The Close that ended it, if one did.
     pub close: Option<Close>,
     /// Which end said it.
@@ -143,11 +141,12 @@ impl Pair {
     }
 }
 
-/// Joins two ends until both have ended, and says goodbye to both.
+/// Joins two ends until both have ended, and says goodbye to both. Tells what was moved, however it
+/// ended.
 ///
 /// # Errors
 /// Whichever end failed; the other one was told.
-pub async fn relay(pair: &mut Pair, options: &Options) -> Result<Ended> {
+pub async fn relay(pair: &mut Pair, options: &Options) -> (Counts, Result<Ended>) {
     match pair {
         Pair::Bytes(near, far) => bytes::relay(near, far, options).await,
         Pair::Messages(near, far) => messages::relay(near, far, options).await,

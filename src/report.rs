@@ -176,10 +176,8 @@ pub fn access(format: Option<LogFormat>, peer: &Peer, outcome: &Result<Ended>, d
     let Some(format) = format else { return };
     let path = peer.request.as_ref().map(|request| request.path());
     let status = peer.request.as_ref().map(|_| 101);
-    let (counts, close) = match outcome {
-        Ok(ended) => (ended.counts, ended.close.clone()),
-        Err(_) => (Default::default(), None),
-    };
+    let counts = peer.moved;
+    let close = outcome.as_ref().ok().and_then(|ended| ended.close.clone());
     let error = outcome.as_ref().err().map(ToString::to_string);
     match format {
         LogFormat::Json => record(

@@ -222,12 +222,12 @@ impl<'a> Session<'a> {
                 Next::Over => return Ok(Ended::default()),
                 Next::Closed(close) => {
                     let (close, by) = (Some(close), Some(Side::Far));
-                    return Ok(Ended { close, by, ..Ended::default() });
+                    return Ok(Ended { close, by });
                 }
             }
         }
-        let ended = relay::relay(pair, &self.options).await;
-        ended.map_err(|error| error.at(format_args!("{:#}", self.far)))
+        let (_, outcome) = relay::relay(pair, &self.options).await;
+        outcome.map_err(|error| error.at(format_args!("{:#}", self.far)))
     }
 
     async fn open_near(&self, far_end: &Duplex) -> Result<Duplex> {

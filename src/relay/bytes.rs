@@ -35,7 +35,7 @@ pub(super) async fn relay(
     near: &mut ByteStream,
     far: &mut ByteStream,
     options: &Options,
-) -> Result<Ended> {
+) -> (Counts, Result<Ended>) {
     // Nobody can be told 1001 over plain sockets, so they go on until the time to drain is over.
     let stop = match (&near, &far) {
         (ByteStream::Other(_), _) | (_, ByteStream::Other(_)) => &options.stop,
@@ -72,7 +72,13 @@ pub(super) async fn relay(
     };
     let (_, far) = tokio::join!(near, far);
     // A child that was joined may fail after its output has ended.
-    outcome.and_then(|ended| far.map(|()| ended))
+    let outcome = outcome.and_then(|ended| far.map(|()| ended));
+    (counts(&join.up, &join.down), outcome)
+}
+
+fn counts(up: &Lane, down: &Lane) -> Counts {
+    let count = |lane: &Lane| Count { bytes: lane.moved, messages: 0 };
+    Counts { received: count(up), sent: count(down) }
 }
 
 struct Join<'a> {
@@ -130,7 +136,7 @@ impl Join<'_> {
             }
             (_, Some(error)) => Break(Err(self.abort(error))),
             (Event::Ended(side), None) => match self.is_over(side.other()) {
-                true => Break(Ok(self.ended())),
+                true => Break(Ok(Ended::default())),
                 false => Continue(()),
             },
             (Event::ReadFailed(side, error), None) => {
@@ -191,12 +197,6 @@ impl Join<'_> {
         if side == Side::Far || !self.keep_near {
             self.end(side).abort(why);
         }
-    }
-
-    fn ended(&self) -> Ended {
-        let count = |bytes| Count { bytes, messages: 0 };
-        let counts = Counts { received: count(self.up.moved), sent: count(self.down.moved) };
-        Ended { counts, close: None, by: None }
     }
 
     fn moved(&self) -> u64 {

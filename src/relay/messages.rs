@@ -29,7 +29,7 @@ pub(super) async fn relay(
     near: &mut MessageStream,
     far: &mut MessageStream,
     options: &Options,
-) -> Result<Ended> {
+) -> (Counts, Result<Ended>) {
     let mut join = Join {
         near: End::new(near),
         far: End::new(far),
@@ -50,8 +50,8 @@ pub(super) async fn relay(
     };
     let (near, far) = tokio::join!(near, join.far.goodbye(options));
     // A child may fail after its output has ended, a file when its last bytes are written.
-    let ended = outcome?;
-    near.and(far).map(|()| ended)
+    let outcome = outcome.and_then(|ended| near.and(far).map(|()| ended));
+    (Counts { received: join.up.moved, sent: join.down.moved }, outcome)
 }
 
 /// The state of a join.
@@ -176,7 +176,7 @@ impl Join<'_> {
             }
             // The answer to our own Close, or none in time.
             Event::Closed(..) | Event::Quiet if matches!(self.waiting, Waiting::Closing) => {
-                Break(Ok(self.ended()))
+                Break(Ok(Ended::default()))
             }
             Event::Quiet if matches!(self.waiting, Waiting::Lingering) => {
                 self.close(Side::Far);
@@ -187,11 +187,11 @@ impl Join<'_> {
                 let what = format!("nothing was said for {patience:?} (--idle-timeout)");
                 Break(Err(self.abort(Error::new(Kind::Timeout, what))))
             }
-            Event::Ended(side) if self.is_over(side.other()) => Break(Ok(self.ended())),
+            Event::Ended(side) if self.is_over(side.other()) => Break(Ok(Ended::default())),
             Event::Ended(_) => Continue(()),
             Event::Stuck(side) if self.is_over(side.other()) => {
                 self.close(side.other());
-                Break(Ok(self.ended()))
+                Break(Ok(Ended::default()))
             }
             Event::Stuck(Side::Near) => {
                 // An answer may still come, unless it has been quiet for too long anyway.
@@ -216,7 +216,7 @@ impl Join<'_> {
                     let why = || Error::new(Kind::Closed(close.code), close.reason.as_str());
                     other.bye = if close.is_clean() { Bye::Close } else { Bye::Abort(why()) };
                 }
-                Break(Ok(Ended { close: Some(close), by: Some(side), ..self.ended() }))
+                Break(Ok(Ended { close: Some(close), by: Some(side) }))
             }
             Event::ReadFailed(side, error) => {
                 self.end(side.other()).bye = Bye::Abort(error.clone());
@@ -302,11 +302,6 @@ impl Join<'_> {
         self.near.bye = Bye::Abort(why.clone());
         self.far.bye = Bye::Abort(why.clone());
         why
-    }
-
-    fn ended(&self) -> Ended {
-        let counts = Counts { received: self.up.moved, sent: self.down.moved };
-        Ended { counts, close: None, by: None }
     }
 
     fn moved(&self) -> u64 {

@@ -281,3 +281,16 @@ fn a_peer_whose_target_is_slow_to_answer_is_not_waited_for_at_the_end() {
     ws.close(1001, "");
     server.wait().code(0);
 }
+
+#[test]
+fn the_access_log_counts_what_was_moved_before_a_failure_too() {
+    let server = Towline::serve(["ws://127.0.0.1:0", "echo:", "--access-log=json"]);
+    let mut ws = Ws::connect(&server.address());
+    ws.text("12345");
+    assert_eq!(ws.recv().text(), "12345");
+    ws.reset();
+    let line = server.stderr_line(|line| line.contains("\"left\""));
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&line["bytes_in"], &line["messages_out"]), (&5.into(), &1.into()), "{line}");
+    assert!(line["error"].is_string(), "{line}");
+}
