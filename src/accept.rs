@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::backoff::Backoff;
 use crate::context::Context;
-use crate::duplex::Duplex;
+use crate::duplex::{ByteStream, Duplex};
 use crate::endpoint::{Call, Endpoint, HostPort, Side};
 use crate::error::{Error, Kind, Result, plain};
 use crate::framing::Framing;
@@ -207,9 +207,14 @@ async fn join_target(mut near: Duplex, peer: &mut Peer, cx: &Arc<Context>) -> Re
     let target = peer.target.clone().unwrap_or_else(|| serve.target.clone());
     let trace = Trace::default();
     let call = Call { cx, near: near.shape(), side: Side::Far, peer: Some(peer), trace: &trace };
+    // Plain sockets may finish what they have begun; see the relay of bytes.
+    let stop = match &near {
+        Duplex::Bytes(ByteStream::Tcp(_) | ByteStream::Unix(_)) => &cx.kill,
+        _ => &cx.stop,
+    };
     let far = tokio::select! {
         far = target.connect_in_time(&call) => far,
-        () = cx.stop.cancelled() => Err(Error::new(Kind::Terminated, "going away")),
+        () = stop.cancelled() => Err(Error::new(Kind::Terminated, "going away")),
     };
     if let Some(reply) = peer.reply.take() {
         near = reply(near, far.as_ref().map(|_| ())).await?;

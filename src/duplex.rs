@@ -58,6 +58,12 @@ pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {
         Poll::Ready(Ok(()))
     }
 
+    /// After the read side has ended: ready when the peer leaves altogether, so that what it has
+    /// asked for has no reader any more. Nothing else would look at what it sends.
+    fn poll_left(&mut self, _cx: &mut Context<'_>) -> Poll<Result<Close>> {
+        Poll::Pending
+    }
+
     /// True where the read side never ends by itself (a terminal, `</dev/null`), so that a join
     /// is over as soon as the other side has ended.
     fn endless(&self) -> bool {
@@ -90,6 +96,11 @@ pub trait MessageIo:
     /// Completes the goodbye; what the peer still says meanwhile is discarded.
     fn poll_finish(&mut self, _cx: &mut Context<'_>) -> Poll<Result<()>> {
         Poll::Ready(Ok(()))
+    }
+
+    /// See [`Io::poll_left`].
+    fn poll_left(&mut self, _cx: &mut Context<'_>) -> Poll<Result<Close>> {
+        Poll::Pending
     }
 
     /// See [`Io::endless`].
@@ -239,6 +250,14 @@ impl ByteStream {
         match self {
             Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
             Self::Other(io) => io.poll_finish(cx),
+        }
+    }
+
+    /// See [`Io::poll_left`].
+    pub fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<Result<Close>> {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => Poll::Pending,
+            Self::Other(io) => io.poll_left(cx),
         }
     }
 

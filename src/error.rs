@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use crate::duplex::Close;
+
 /// The result of everything that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -142,6 +144,12 @@ impl Error {
             Ok(inner) => inner,
             Err(error) => Self::new(kind, plain(&error)),
         }
+    }
+
+    /// The peer closed, with another code than 1000.
+    pub fn closed(close: &Close) -> Self {
+        let what = format!("closed by the peer with {} {}", close.code, close.reason);
+        Self::new(Kind::Closed(close.code), what.trim_end())
     }
 
     /// Names the hop that failed, unless a hop nearer to the failure has been named.

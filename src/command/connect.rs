@@ -255,8 +255,7 @@ impl<'a> Session<'a> {
             Some(close)
                 if !close.is_clean() && !self.args.persist.ok_close.contains(&close.code) =>
             {
-                let what = format!("closed by the peer with {} {}", close.code, close.reason);
-                let error = Error::new(Kind::Closed(close.code), what.trim_end());
+                let error = Error::closed(close);
                 let peer = if ended.by == Some(Side::Near) { &self.near } else { &self.far };
                 Err(error.at(format_args!("{peer:#}")))
             }

@@ -8,8 +8,8 @@ use bytes::{Buf, Bytes};
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::duplex::{Body, ByteStream, Io, Message, MessageStream};
-use crate::error::{Error, Kind, Result};
+use crate::duplex::{Body, ByteStream, Close, Io, Message, MessageStream};
+use crate::error::{Error, Result};
 
 /// Sees `messages` as a byte stream.
 pub fn as_bytes(messages: MessageStream) -> ByteStream {
@@ -38,9 +38,7 @@ impl AsyncRead for Unframed {
                     Body::Close(close) if close.is_clean() => self.ended = true,
                     Body::Close(close) => {
                         self.ended = true;
-                        let what = format!("closed with {} {}", close.code, close.reason);
-                        let error = Error::new(Kind::Closed(close.code), what.trim_end());
-                        return Poll::Ready(Err(error.into()));
+                        return Poll::Ready(Err(Error::closed(&close).into()));
                     }
                 },
                 Some(Err(error)) => {
@@ -84,6 +82,10 @@ impl Io for Unframed {
 
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         self.messages.poll_finish(cx)
+    }
+
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<Result<Close>> {
+        self.messages.poll_left(cx)
     }
 
     fn endless(&self) -> bool {

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 #[cfg(target_os = "linux")]
 use super::splice::{Pipe, Socket};
 use super::{ANSWER, Count, Counts, Ended, Options};
-use crate::duplex::ByteStream;
+use crate::duplex::{ByteStream, Close};
 use crate::endpoint::Side;
 use crate::error::{Error, Kind, Result};
 
@@ -49,6 +49,7 @@ pub(super) async fn relay(
         patience: options.idle,
         since: Instant::now(),
         broken: None,
+        left: None,
         keep_near: options.keep_near,
     };
     let outcome = tokio::select! {
@@ -93,6 +94,8 @@ struct Join<'a> {
     since: Instant,
     /// Why an end could not be written to.
     broken: Option<Error>,
+    /// The Close of a peer that has left although the other direction goes on.
+    left: Option<Ended>,
     keep_near: bool,
 }
 
@@ -101,6 +104,8 @@ enum Event {
     Ended(Side),
     ReadFailed(Side, Error),
     WriteFailed(Side, Error),
+    /// A side has left altogether, after its direction had ended.
+    Left(Side, Result<Close>),
     /// No byte for as long as was allowed.
     Quiet,
 }
@@ -136,7 +141,7 @@ impl Join<'_> {
             }
             (_, Some(error)) => Break(Err(self.abort(error))),
             (Event::Ended(side), None) => match self.is_over(side.other()) {
-                true => Break(Ok(Ended::default())),
+                true => Break(Ok(self.ended())),
                 false => Continue(()),
             },
             (Event::ReadFailed(side, error), None) => {
@@ -147,12 +152,27 @@ impl Join<'_> {
                 self.tell(side.other(), &error);
                 Break(Err(error))
             }
+            (Event::Left(side, Ok(close)), None) if close.is_clean() => {
+                // A socket that is closed while its peer still talks loses what is on its way
+                // there, so the peer's end is waited for. Nobody hears what it says.
+                let waits =
+                    matches!(self.end(side.other()), ByteStream::Tcp(_) | ByteStream::Unix(_));
+                self.left = Some(Ended { close: Some(close), by: Some(side) });
+                (self.patience, self.since) = (Some(ANSWER), Instant::now());
+                if waits { Continue(()) } else { Break(Ok(self.ended())) }
+            }
+            (Event::Left(side, left), None) => {
+                let error = left.map_or_else(|error| error, |close| Error::closed(&close));
+                self.tell(side.other(), &error);
+                Break(Err(error))
+            }
             (Event::WriteFailed(_, error), None) => {
                 // What the end said before it went is still to be delivered, and may tell why.
                 self.broken = Some(error);
                 (self.patience, self.since) = (Some(ANSWER), Instant::now());
                 Continue(())
             }
+            (Event::Quiet, None) if self.left.is_some() => Break(Ok(self.ended())),
             (Event::Quiet, None) => {
                 let patience = self.patience.unwrap_or_default();
                 let what = format!("nothing was said for {patience:?} (--idle-timeout)");
@@ -175,7 +195,12 @@ impl Join<'_> {
                 }
             }
         }
-        if self.patience.is_some() && self.moved() != before {
+        for side in [Side::Near, Side::Far] {
+            if event.is_pending() && self.left.is_none() && self.lane(side).done {
+                event = self.end(side).poll_left(cx).map(|left| Event::Left(side, left));
+            }
+        }
+        if self.patience.is_some() && self.left.is_none() && self.moved() != before {
             self.since = Instant::now();
         }
         event
@@ -197,6 +222,10 @@ impl Join<'_> {
         if side == Side::Far || !self.keep_near {
             self.end(side).abort(why);
         }
+    }
+
+    fn ended(&mut self) -> Ended {
+        self.left.take().unwrap_or_default()
     }
 
     fn moved(&self) -> u64 {

@@ -5,7 +5,9 @@ use std::net::Shutdown;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::support::{ClosedPort, Frame, Towline, Ws, answer_http, tcp_server, ws_server};
+use crate::support::{
+    ClosedPort, Frame, Towline, Ws, answer_http, tcp_server, wait_until, ws_server,
+};
 
 /// The peer answers only some time after our input has ended.
 #[test]
@@ -264,4 +266,58 @@ fn a_peer_that_goes_on_after_our_close_is_left_in_the_end() {
     });
     let out = Towline::connect([server.ws("/")]).args(["--linger", "0"]).stdin("a\n").run();
     out.code(0);
+}
+
+/// A handshake that asks for bytes, as another towline does.
+const BYTES: &str = "Sec-WebSocket-Protocol: towline.v0, towline.v1\r\n";
+
+#[test]
+fn a_peer_that_leaves_after_its_end_takes_its_child_with_it() {
+    let server = Towline::serve(["ws://127.0.0.1:0", "sh:echo up; cat; sleep 1000"]);
+    let mut ws = Ws::connect_with(&server.address(), BYTES);
+    assert_eq!(ws.header("Sec-WebSocket-Protocol"), Some("towline.v1"));
+    assert_eq!(ws.recv().payload, b"up\n");
+    // The end of its bytes; a Ping is still answered, and so is the Close.
+    ws.binary([]);
+    ws.frame(Frame::FIN | Frame::PING, "there?");
+    assert_eq!(ws.recv().opcode(), Frame::PONG);
+    ws.close(1000, "");
+    assert_eq!(ws.until_close(), 1000);
+    // The stop ladder has run when the server can leave at once.
+    server.signal(rustix::process::Signal::TERM);
+    server.wait().code(0).stderr_lacks("had not left");
+}
+
+#[test]
+fn a_peer_that_vanishes_after_its_end_is_noticed() {
+    let server =
+        Towline::serve(["ws://127.0.0.1:0", "sh:echo up; sleep 1000", "--max-children", "1"]);
+    let mut ws = Ws::connect_with(&server.address(), BYTES);
+    assert_eq!(ws.recv().payload, b"up\n");
+    ws.binary([]);
+    ws.reset();
+    // Its seat is free again.
+    wait_until("another peer gets a child", || {
+        let mut ws = Ws::connect_with(&server.address(), BYTES);
+        ws.recv().opcode() == Frame::BINARY
+    });
+}
+
+#[test]
+fn a_late_reply_comes_over_a_quiet_connection_that_is_pinged() {
+    let server = Towline::serve(["ws://127.0.0.1:0", "sh:read x; sleep 2; echo late $x"]);
+    let ping = ["--ping-interval", "300ms", "--ping-timeout", "300ms"];
+    let out = Towline::connect([server.address()]).args(ping).stdin("q\n").run();
+    out.code(0).stdout("late q\n");
+}
+
+#[test]
+fn a_close_without_an_end_of_bytes_is_answered() {
+    let target = tcp_server(|mut tcp| drop(tcp.read_to_end(&mut Vec::new())));
+    let target = format!("tcp://{}", target.address());
+    let server = Towline::serve(["ws://127.0.0.1:0", &target]);
+    let mut ws = Ws::connect_with(&server.address(), BYTES);
+    ws.binary("x");
+    ws.close(1000, "");
+    assert_eq!(ws.until_close(), 1000);
 }

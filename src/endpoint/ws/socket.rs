@@ -37,6 +37,8 @@ pub(super) struct Socket {
     /// Nothing more is said to the peer: our Close, or the end of our bytes, is on its way.
     mute: bool,
     closed: bool,
+    /// The Close of the peer, once it has come.
+    left: Option<Close>,
     /// Pings answered since all that was written was taken.
     pongs: u32,
     /// The peer broke the protocol, so that what it still sends is not looked at.
@@ -76,8 +78,21 @@ impl Socket {
         let interval = cx.shared.ws.ping.or(cx.serve.is_some().then_some(PING));
         let interval = interval.filter(|interval| !interval.is_zero() && *interval < Duration::MAX);
         let keepalive = interval.map(|it| Box::new(Keepalive::new(it, cx.shared.ws.ping_timeout)));
-        let (deaf, mute, closed, broken, lost) = (false, false, false, false, false);
-        Self { ws, bytes, deaf, mute, closed, pongs: 0, broken, lost, keepalive, goodbye: None }
+        let (deaf, mute, closed, left) = (false, false, false, None);
+        let (broken, lost) = (false, false);
+        Self {
+            ws,
+            bytes,
+            deaf,
+            mute,
+            closed,
+            left,
+            pongs: 0,
+            broken,
+            lost,
+            keepalive,
+            goodbye: None,
+        }
     }
 
     fn send_close(&mut self, close: &Close) {
@@ -139,10 +154,25 @@ impl Stream for Socket {
     type Item = Result<Message>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
-        if this.deaf {
+        if self.deaf {
             return Poll::Ready(None);
         }
+        let received = ready!(self.poll_receive(cx));
+        if let Some(Ok(Message { body: Body::Binary(data), .. })) = &received
+            && self.bytes
+            && data.is_empty()
+        {
+            self.deaf = true;
+            return Poll::Ready(None);
+        }
+        Poll::Ready(received)
+    }
+}
+
+impl Socket {
+    /// The next message of any kind; the end of the peer's bytes is an empty one.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message>>> {
+        let this = self;
         let received = match this.poll_pongs(cx) {
             Poll::Ready(Ok(())) => this.ws.poll_next_unpin(cx),
             Poll::Ready(Err(fault)) => Poll::Ready(Some(Err(fault))),
@@ -165,13 +195,7 @@ impl Stream for Socket {
         }
         let body = match received {
             Some(Ok(tungstenite::Message::Text(text))) => Body::Text(text),
-            Some(Ok(tungstenite::Message::Binary(data))) => {
-                if this.bytes && data.is_empty() {
-                    this.deaf = true;
-                    return Poll::Ready(None);
-                }
-                Body::Binary(data)
-            }
+            Some(Ok(tungstenite::Message::Binary(data))) => Body::Binary(data),
             Some(Ok(tungstenite::Message::Ping(data))) => {
                 this.pongs += 1;
                 Body::Ping(data)
@@ -180,10 +204,12 @@ impl Stream for Socket {
             Some(Ok(tungstenite::Message::Close(frame))) => {
                 // The library answers it; nothing of ours may follow.
                 (this.deaf, this.mute, this.closed) = (true, true, true);
-                Body::Close(frame.map_or_else(
+                let close = frame.map_or_else(
                     || Close::new(Close::NO_CODE, ""),
                     |frame| Close { code: frame.code.into(), reason: frame.reason },
-                ))
+                );
+                this.left = Some(close.clone());
+                Body::Close(close)
             }
             // The library gives frames to nobody who has not asked for them.
             Some(Ok(tungstenite::Message::Frame(_))) => {
@@ -256,6 +282,25 @@ impl MessageIo for Socket {
 
     fn answers_pings(&self) -> bool {
         true
+    }
+
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<Result<Close>> {
+        loop {
+            if let Some(close) = &self.left {
+                return Poll::Ready(Ok(close.clone()));
+            }
+            match ready!(self.poll_receive(cx)) {
+                // Nothing but a Close counts after the end of the peer's bytes.
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Poll::Ready(Err(error)),
+                None => {
+                    return Poll::Ready(Err(Error::new(
+                        Kind::Lost,
+                        "connection lost without a Close",
+                    )));
+                }
+            }
+        }
     }
 
     fn abort(&mut self, why: &Error) {
