@@ -69,6 +69,37 @@ impl Tls {
         self.server_config().map(drop)
     }
 
+    /// Checks that certificates were not named for listeners that would not show them.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`], since what was meant to be encrypted would not be.
+    pub fn check_no_server(&self) -> Result<()> {
+        let ServerTlsArgs { cert, key: _, tls_self_signed, client_ca } = &self.server;
+        let flag = match (cert, tls_self_signed, client_ca) {
+            (Some(_), ..) => "--cert",
+            (_, true, _) => "--tls-self-signed",
+            (.., Some(_)) => "--client-ca",
+            _ => return Ok(()),
+        };
+        let error = Error::new(Kind::Usage, format!("{flag} needs a listener with TLS"));
+        Err(error.hint("listen on wss: or tls:"))
+    }
+
+    /// Checks that no identity is asked for or shown where nothing is encrypted.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`], naming the flag.
+    pub fn check_no_client(&self) -> Result<()> {
+        let flag = match &self.client {
+            args if !args.pin.is_empty() => "--pin",
+            args if args.client_cert.is_some() => "--client-cert",
+            args if !args.ca.is_empty() => "--ca",
+            _ => return Ok(()),
+        };
+        let error = Error::new(Kind::Usage, format!("{flag} needs an address with TLS"));
+        Err(error.hint("connect to wss: or tls:"))
+    }
+
     /// Plays the client's part over `stream`; `host` is asked for and checked unless `--sni` says
     /// otherwise, `alpn` is offered unless `--alpn` does.
     pub(crate) async fn connect(

@@ -33,6 +33,10 @@ const PROBE_TIME: Duration = Duration::from_secs(60);
 pub async fn run(args: ConnectArgs) -> Result<()> {
     let cx = Arc::new(Context::for_connect(&args));
     cx.tls.check_client()?;
+    // A redirect may lead to TLS.
+    if !args.addresses.iter().any(Endpoint::is_tls) && cx.shared.ws.max_redirects == 0 {
+        cx.tls.check_no_client()?;
+    }
     let mut signals = Signals::listen()?;
     let mut session = Session::new(&args, &cx)?;
     let timeout = args.persist.timeout.or(args.script.decides().then_some(PROBE_TIME));

@@ -26,8 +26,9 @@ pub async fn run(mut args: ServeArgs) -> Result<()> {
     }
     let cx = Arc::new(Context::for_serve(&args, target)?);
     cx.tls.check_client()?;
-    if args.addresses.iter().any(Endpoint::is_tls) {
-        cx.tls.check_server()?;
+    match args.addresses.iter().any(Endpoint::is_tls) {
+        true => cx.tls.check_server()?,
+        false => cx.tls.check_no_server()?,
     }
     let mut signals = Signals::listen()?;
     if args.server.inetd {

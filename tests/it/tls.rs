@@ -420,3 +420,13 @@ fn a_name_cannot_command_the_terminal() {
     let ca = Authority::new("Mine").write(dir.path().join("ca.pem"));
     hello("localhost", &server, &["--ca", ca.to_str().unwrap()]).code(5).stderr_lacks("\x1b");
 }
+
+#[test]
+fn flags_of_tls_where_there_is_none_are_refused() {
+    let out =
+        Towline::new().args(["serve", "ws://127.0.0.1:0", "echo:", "--tls-self-signed"]).run();
+    out.code(2).stderr_has("--tls-self-signed needs a listener with TLS");
+    let pin = format!("sha256:{}", "0".repeat(64));
+    let out = Towline::connect(["ws://127.0.0.1:1/", "--pin", &pin]).stdin_null().run();
+    out.code(2).stderr_has("--pin needs an address with TLS");
+}

@@ -267,7 +267,8 @@ fn exits() -> Vec<Part> {
         page::exit_codes(),
         text(
             "A reader of stdout that goes away (`| head -1`) is a clean end. The exit code is \
-             never 0 if the connection was not made.",
+             never 0 if the connection was not made. `serve` that has ended in order after SIGTERM \
+             exits with 0, since that is how a service is stopped.",
         ),
         Part::Section("SEE ALSO"),
         text("towline(1), towline-connect(1), towline-serve(1)"),
