@@ -19,6 +19,7 @@ use tempfile::TempDir;
 
 pub(crate) mod certs;
 pub(crate) mod peer;
+pub(crate) mod peers;
 
 pub(crate) use peer::{
     ClosedPort, Frame, Server, Ws, answer_http, exchange, tcp_server, ws_server,
@@ -101,7 +102,8 @@ impl Towline {
         Self::program(wrapper[0]).args(&wrapper[1..]).arg(env!("CARGO_BIN_EXE_towline"))
     }
 
-    fn program(program: &str) -> Self {
+    /// Another program, run in the same way.
+    pub(crate) fn program(program: impl AsRef<OsStr>) -> Self {
         let home = TempDir::new().unwrap();
         let mut command = Command::new(program);
         command.env_clear().env("HOME", home.path()).current_dir(home.path());

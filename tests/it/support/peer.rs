@@ -81,7 +81,8 @@ impl Drop for Server {
     }
 }
 
-/// A port that refuses connections, and that nobody else can take meanwhile.
+/// A port that refuses connections, and that nobody gets by chance meanwhile. A program that is
+/// told its number can listen there.
 pub(crate) struct ClosedPort {
     pub(crate) port: u16,
     _bound: OwnedFd,
@@ -91,6 +92,8 @@ impl ClosedPort {
     pub(crate) fn new() -> Self {
         let flags = SocketFlags::CLOEXEC;
         let bound = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).unwrap();
+        // As servers do: two that both do may have one port as long as only one listens.
+        sockopt::set_socket_reuseaddr(&bound, true).unwrap();
         bind(&bound, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = SocketAddr::try_from(getsockname(&bound).unwrap()).unwrap();
         Self { port: address.port(), _bound: bound }
