@@ -1,0 +1,61 @@
+"""A client of the `websockets` package that asserts what a server does.
+
+Usage: websockets_client.py echo|hub|exec URL
+"""
+
+import asyncio
+import os
+import sys
+
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+
+async def echo(url):
+    async with connect(url, max_size=None, ping_interval=0.05) as ws:
+        # It offers permessage-deflate, which must not be granted without being spoken.
+        assert ws.response.headers.get("Sec-WebSocket-Extensions") is None
+        for message in ["héllo", "", b"\x00\xff", b"", "two\nlines\n"]:
+            await ws.send(message)
+            assert await ws.recv() == message, message
+        await ws.send(["one ", "message ", "in three"])
+        assert await ws.recv() == "one message in three"
+        big = os.urandom(20 << 20)
+        await ws.send(big)
+        assert await ws.recv() == big
+        await (await ws.ping(b"are you there"))
+        await ws.close(4001, "enough")
+        assert ws.protocol.close_rcvd.code == 4001, ws.protocol.close_rcvd
+
+
+async def hub(url):
+    async with connect(url) as one, connect(url) as two, connect(url) as three:
+        everybody = [one, two, three]
+        for speaker in everybody:
+            await speaker.send("hello")
+            for listener in everybody:
+                if listener is not speaker:
+                    assert await listener.recv() == "hello"
+        # Nobody hears what it has said itself: the next thing that comes is this.
+        await one.close()
+        await two.send(b"\x00")
+        assert await three.recv() == b"\x00"
+
+
+async def exec(url):
+    async with connect(url, subprotocols=["chat"]) as ws:
+        assert ws.subprotocol is None
+        for n in range(100):
+            await ws.send(f"line {n}")
+        for n in range(100):
+            assert await ws.recv() == f"line {n}"
+        await ws.send("exit 7")
+        try:
+            await ws.recv()
+        except ConnectionClosed as error:
+            assert (error.rcvd.code, error.rcvd.reason) == (1011, "exit 7"), error
+        else:
+            raise AssertionError("the child goes on")
+
+
+asyncio.run({"echo": echo, "hub": hub, "exec": exec}[sys.argv[1]](sys.argv[2]))
