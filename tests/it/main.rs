@@ -54,6 +54,9 @@ mod unix;
 // With programs that nobody here wrote: the test page in a real browser.
 #[cfg(feature = "interop")]
 mod interop_chromium;
+// nginx and HAProxy between two towlines.
+#[cfg(feature = "interop")]
+mod interop_frontends;
 // WebSocket libraries and tools of Python and Node.js, and websocketd.
 #[cfg(feature = "interop")]
 mod interop_peers;
