@@ -7,7 +7,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::support::certs::Issued;
-use crate::support::{ClosedPort, Running, Towline, peers, tcp_server};
+use crate::support::{ClosedPort, Running, Towline, noise, peers, tcp_server};
 
 /// A proxy that passes everything on to one server, and cuts a connection that has been quiet for
 /// a second; it is stopped when this is dropped.
@@ -160,8 +160,7 @@ fn a_close_gets_through_a_front_end_with_its_code() {
 
 #[test]
 fn every_byte_gets_through_a_front_end() {
-    let bytes: Vec<u8> =
-        (0..5_u32 << 18).flat_map(|i| i.wrapping_mul(0x9e37_79b9).to_le_bytes()).collect();
+    let bytes = noise(5 << 20);
     let (messages, stream) = (
         Towline::serve(["ws://127.0.0.1:0/", "echo:"]),
         Towline::serve(["ws://127.0.0.1:0/", "exec:cat"]),

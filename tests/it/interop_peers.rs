@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::{ClosedPort, Output, Running, Towline, peers};
+use crate::support::{ClosedPort, Output, Running, Towline, noise, peers};
 
 /// A server of Python's websockets that knows these subprotocols.
 fn websockets(subprotocols: &[&str]) -> Running {
@@ -12,11 +12,6 @@ fn websockets(subprotocols: &[&str]) -> Running {
 
 fn at(server: &Running, path: &str) -> String {
     format!("{}{path}", server.address())
-}
-
-/// Bytes that no two places share.
-fn noise(len: usize) -> Vec<u8> {
-    (0..len as u32 / 4).flat_map(|i| i.wrapping_mul(0x9e37_79b9).to_le_bytes()).collect()
 }
 
 #[test]

@@ -57,6 +57,9 @@ mod interop_chromium;
 // nginx and HAProxy between two towlines.
 #[cfg(feature = "interop")]
 mod interop_frontends;
+// ssh, scp, sftp and git through a WebSocket.
+#[cfg(feature = "interop")]
+mod interop_openssh;
 // WebSocket libraries and tools of Python and Node.js, and websocketd.
 #[cfg(feature = "interop")]
 mod interop_peers;
@@ -66,6 +69,9 @@ mod interop_proxies;
 // Thousands of peers, and what strace and namespaces show: splice, cut links, full disks.
 #[cfg(feature = "interop")]
 mod interop_scale;
+// TCP, Unix sockets, TLS and terminals with socat at the other end.
+#[cfg(feature = "interop")]
+mod interop_socat;
 // TLS with OpenSSL at the other end.
 #[cfg(feature = "interop")]
 mod interop_tls;

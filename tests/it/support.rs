@@ -38,6 +38,11 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// Bytes without a pattern, so that whatever is lost, doubled or moved is noticed.
+pub(crate) fn noise(len: usize) -> Vec<u8> {
+    (0..len as u32 / 4).flat_map(|i| i.wrapping_mul(0x9e37_79b9).to_le_bytes()).collect()
+}
+
 /// Compares with a file of the repository; `UPDATE=1` rewrites the file instead.
 #[track_caller]
 pub(crate) fn matches_file(path: &str, actual: &[u8]) {
