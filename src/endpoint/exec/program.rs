@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Sleep, sleep};
 
 use super::children::{Guarded, Stop};
-use crate::duplex::Io;
+use crate::duplex::{Close, Io};
 use crate::error::{Error, Kind, Result};
 
 /// A running child. Dropped, it is stopped in the background.
@@ -174,5 +174,10 @@ where
             }
         }
         self.poll_outcome(cx)
+    }
+
+    /// A program that has ended hears nothing any more, whatever it would still be told.
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<Result<Close>> {
+        self.poll_outcome(cx).map_ok(|()| Close::new(1000, ""))
     }
 }
