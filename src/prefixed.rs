@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::duplex::{ByteStream, Io};
+use crate::duplex::{ByteStream, Close, Io};
 use crate::error::{Error, Result};
 
 impl ByteStream {
@@ -81,6 +81,10 @@ impl Io for Prefixed {
 
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         self.stream.poll_finish(cx)
+    }
+
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<Result<Close>> {
+        self.stream.poll_left(cx)
     }
 
     fn endless(&self) -> bool {

@@ -69,7 +69,7 @@ impl Scheme for Exec {
             (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let guarded = call.cx.children.guard(child, stderr, permit, who, self.to_string());
         let (stdin, stdout) = stdin.zip(stdout).expect("both are piped, as said above");
-        Ok(Duplex::Bytes(ByteStream::other(Program::new(stdin, stdout, guarded))))
+        Ok(Duplex::Bytes(ByteStream::other(Program::new(stdin, stdout, guarded, call.side))))
     }
 }
 
@@ -102,7 +102,7 @@ impl Scheme for Pty {
         let (input, output) = terminal.into_split();
         let guarded =
             call.cx.children.guard(child, None, permit, "pty".to_owned(), self.to_string());
-        Ok(Duplex::Bytes(ByteStream::other(Program::new(input, output, guarded))))
+        Ok(Duplex::Bytes(ByteStream::other(Program::new(input, output, guarded, call.side))))
     }
 }
 

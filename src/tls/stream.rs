@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::TlsStream;
 
 use super::explain;
-use crate::duplex::{ByteStream, Io};
+use crate::duplex::{ByteStream, Close, Io};
 use crate::error::{Error, Result};
 
 /// A TLS connection whose handshake is done.
@@ -52,6 +52,10 @@ impl Io for Stream {
 
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         self.tls.get_mut().0.stream.poll_finish(cx)
+    }
+
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<Result<Close>> {
+        self.tls.get_mut().0.stream.poll_left(cx)
     }
 }
 

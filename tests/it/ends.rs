@@ -159,6 +159,35 @@ fn a_tcp_half_close_reaches_the_other_end() {
 }
 
 #[test]
+fn a_byte_stream_is_kept_up_after_one_end() {
+    let server = tcp_server(|tcp| {
+        let mut ws = Ws::accept_with(tcp, "Sec-WebSocket-Protocol: towline.v1\r\n");
+        ws.binary("all there is");
+        ws.binary([]);
+        ws.frame(Frame::FIN | Frame::PING, "still there?");
+        assert_eq!(ws.recv().first, Frame::FIN | Frame::PONG);
+        assert_eq!(ws.recv().first, Frame::FIN | Frame::PING, "it asks, too");
+        ws.frame(Frame::FIN | Frame::PONG, []);
+        ws.close(1000, "");
+        ws.until_close();
+    });
+    let run = Towline::connect([&server.ws("/"), "--ping-interval=50ms"]).stdin_open().run();
+    run.code(0).stdout("all there is").stderr_is_empty();
+}
+
+#[test]
+fn a_byte_stream_that_is_lost_after_one_end_is_lost() {
+    let server = tcp_server(|tcp| {
+        let mut ws = Ws::accept_with(tcp, "Sec-WebSocket-Protocol: towline.v1\r\n");
+        ws.binary("all there is");
+        ws.binary([]);
+        ws.hang_up();
+    });
+    let run = Towline::connect([server.ws("/")]).stdin_open().run();
+    run.code(11).stdout("all there is").stderr_has("connection lost without a Close");
+}
+
+#[test]
 fn a_server_that_takes_the_first_subprotocol_is_not_taken_for_ours() {
     let server = tcp_server(|tcp| {
         // npm's ws grants whatever comes first, without knowing what it means.

@@ -128,6 +128,39 @@ fn a_child_whose_peer_leaves_may_end_by_itself() {
 }
 
 #[test]
+fn a_child_that_has_ended_ends_the_run_whatever_the_input_does() {
+    for child in ["exec:true", "pty:true"] {
+        Towline::connect([child]).stdin_open().run().code(0);
+        let server = Towline::serve(["ws://127.0.0.1:0", child]);
+        Towline::connect([server.address()]).stdin_open().run().code(0).stderr_is_empty();
+        let server = Towline::serve(["tcp://127.0.0.1:0", child]);
+        let mut peer = connect(&server);
+        assert_eq!(peer.read(&mut [0]).unwrap(), 0);
+        wait_until("the connection is given up", || peer.write_all(b"x").is_err());
+    }
+}
+
+#[test]
+fn a_child_that_only_feeds_another_leaves_that_to_finish() {
+    let consumer = "sh:cat >heard; sleep 0.5; echo done >>heard";
+    let run = Towline::connect(["--stop-grace=50ms", "exec:echo fed", consumer]);
+    let heard = run.home().join("heard");
+    let mut run = run.spawn();
+    wait_until("the consumer is done", || {
+        fs::read(&heard).is_ok_and(|heard| heard == b"fed\ndone\n") || !run.runs()
+    });
+    run.wait().code(0).stderr_is_empty();
+}
+
+#[test]
+fn a_child_that_is_never_done_is_stopped_when_its_reader_leaves() {
+    let server = Towline::serve(["--stop-grace=50ms", "ws://127.0.0.1:0", "sh:echo $$; exec yes"]);
+    let client = Towline::connect([server.address()]).stdin_open().stdout_closes_after(64).run();
+    client.code(0);
+    gone(pid(client.stdout.split_inclusive(|byte| *byte == b'\n').next().unwrap()));
+}
+
+#[test]
 fn a_child_whose_peer_is_lost_is_hung_up_on_at_once() {
     let towline = Towline::new().arg("serve").args([
         "--stop-grace=1h",

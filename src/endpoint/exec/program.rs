@@ -11,6 +11,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::children::{Guarded, Stop};
 use crate::duplex::{Close, Io};
+use crate::endpoint::Side;
 use crate::error::{Error, Kind, Result};
 
 /// A running child. Dropped, it is stopped in the background.
@@ -19,6 +20,8 @@ pub(super) struct Program<I, O> {
     input: Option<I>,
     /// None once the child's direction has ended.
     output: Option<O>,
+    /// Which end of the join it is.
+    side: Side,
     /// Whether the child has closed its input.
     deaf: bool,
     stop: Option<oneshot::Sender<Stop>>,
@@ -36,10 +39,11 @@ where
     I: AsyncWrite + Unpin,
     O: AsyncRead + Unpin,
 {
-    pub(super) fn new(input: I, output: O, guarded: Guarded) -> Self {
+    pub(super) fn new(input: I, output: O, guarded: Guarded, side: Side) -> Self {
         Self {
             input: Some(input),
             output: Some(output),
+            side,
             deaf: false,
             stop: guarded.stop,
             outcome: Outcome::Awaited(guarded.outcome),
@@ -176,8 +180,12 @@ where
         self.poll_outcome(cx)
     }
 
-    /// A program that has ended hears nothing any more, whatever it would still be told.
+    /// A program that has ended hears nothing. One that only feeds the far end leaves that to
+    /// finish, as in a pipeline of the shell.
     fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<Result<Close>> {
-        self.poll_outcome(cx).map_ok(|()| Close::new(1000, ""))
+        match self.side {
+            Side::Near => Poll::Pending,
+            Side::Far => self.poll_outcome(cx).map_ok(|()| Close::new(1000, "")),
+        }
     }
 }
