@@ -1,13 +1,13 @@
 //! Accept, finish the handshakes off the loop, dial, relay: the spine of `serve`.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use crate::backoff::Backoff;
@@ -35,7 +35,14 @@ pub struct Incoming {
     pub address: String,
     /// Its handshakes, run in a task of its own.
     pub ready: BoxFuture<'static, Result<(Duplex, Peer)>>,
+    /// The same as the [`Peer::handshake`] to come.
+    pub(crate) handshake: Handshake,
 }
+
+/// The place of a peer among `--max-handshakes`. It is left when the handshakes are over, or
+/// earlier where they turn out to be a visit to the site, which may last.
+#[derive(Clone, Default)]
+pub(crate) struct Handshake(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
 
 /// Who is at the other end of an accepted connection.
 #[derive(Default)]
@@ -62,6 +69,8 @@ pub struct Peer {
     pub moved: Counts,
     /// The place it asked to be connected to, if it came to a proxy listener.
     pub(crate) asked: Option<HostPort>,
+    /// Its place among the handshakes in flight.
+    pub(crate) handshake: Handshake,
     /// What has to be said to the peer once the target is connected, or cannot be.
     pub reply: Option<Reply>,
 }
@@ -76,7 +85,23 @@ pub type Reply = Box<
 impl Incoming {
     /// A peer without a handshake of its own.
     pub fn ready(duplex: Duplex, peer: Peer) -> Self {
-        Self { address: peer.address.clone(), ready: Box::pin(async { Ok((duplex, peer)) }) }
+        let (address, handshake) = (peer.address.clone(), peer.handshake.clone());
+        Self { address, handshake, ready: Box::pin(async { Ok((duplex, peer)) }) }
+    }
+}
+
+impl Handshake {
+    fn enter(&self, place: OwnedSemaphorePermit) {
+        *self.place() = Some(place);
+    }
+
+    /// Makes room for another handshake. False if that was done before.
+    pub(crate) fn leave(&self) -> bool {
+        self.place().take().is_some()
+    }
+
+    fn place(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -118,9 +143,10 @@ pub async fn accept(listeners: Vec<Listener>, cx: Arc<Context>) -> Result<()> {
         match incoming {
             Ok(incoming) => {
                 backoff.reset();
+                incoming.handshake.enter(handshake);
                 let cx = cx.clone();
                 tracker.spawn(async move {
-                    serve_peer(incoming, handshake, &cx).await;
+                    serve_peer(incoming, &cx).await;
                     drop(permit);
                 });
             }
@@ -158,24 +184,23 @@ pub async fn serve_one(incoming: Incoming, cx: &Arc<Context>) -> Result<()> {
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// One peer, from its handshake to its goodbye.
-async fn serve_peer(
-    incoming: Incoming,
-    handshake: tokio::sync::OwnedSemaphorePermit,
-    cx: &Arc<Context>,
-) {
+async fn serve_peer(incoming: Incoming, cx: &Arc<Context>) {
     let Some(serve) = &cx.serve else { return };
     let started = Instant::now();
-    let address = incoming.address;
+    let Incoming { address, ready, handshake } = incoming;
     cx.metrics.handshakes.add(1);
+    // `stop` ends a handshake between two steps; see `in_time`.
     let ready = tokio::select! {
-        ready = incoming.ready => ready,
-        () = cx.stop.cancelled() => return,
+        ready = ready => ready,
+        () = cx.kill.cancelled() => return,
     };
-    drop(handshake);
+    let visited = !handshake.leave();
     let (near, mut peer) = match ready {
         Ok(ready) => ready,
         Err(error) => {
-            cx.metrics.refused.add(1);
+            if !visited && error.kind() != Kind::Terminated {
+                cx.metrics.refused.add(1);
+            }
             return report::verbose(format_args!("{address}: {error}"));
         }
     };
@@ -191,15 +216,24 @@ async fn serve_peer(
     report::access(serve.server.access_log, &peer, &outcome, started.elapsed());
 }
 
-/// Gives a peer no more than `--handshake-timeout` for a step of its handshakes.
+/// Gives a peer no more than `--handshake-timeout` for a step of its handshakes, and no time at all
+/// once the run is to end.
 ///
 /// # Errors
-/// [`Kind::Timeout`], or what the step says.
+/// [`Kind::Timeout`] or [`Kind::Terminated`], or what the step says.
 pub async fn in_time<T>(cx: &Context, step: impl Future<Output = Result<T>>) -> Result<T> {
     let patience = cx.serve.as_ref().map_or(Duration::MAX, |it| it.server.handshake_timeout);
-    tokio::time::timeout(patience, step).await.unwrap_or_else(|_| {
+    let step = tokio::select! {
+        step = tokio::time::timeout(patience, step) => step,
+        () = cx.stop.cancelled() => return Err(going_away()),
+    };
+    step.unwrap_or_else(|_| {
         Err(Error::new(Kind::Timeout, format!("no complete handshake within {patience:?}")))
     })
+}
+
+fn going_away() -> Error {
+    Error::new(Kind::Terminated, "going away")
 }
 
 async fn join_target(mut near: Duplex, peer: &mut Peer, cx: &Arc<Context>) -> Result<Ended> {
@@ -214,7 +248,7 @@ async fn join_target(mut near: Duplex, peer: &mut Peer, cx: &Arc<Context>) -> Re
     };
     let far = tokio::select! {
         far = target.connect_in_time(&call) => far,
-        () = stop.cancelled() => Err(Error::new(Kind::Terminated, "going away")),
+        () = stop.cancelled() => Err(going_away()),
     };
     if let Some(reply) = peer.reply.take() {
         near = reply(near, far.as_ref().map(|_| ())).await?;

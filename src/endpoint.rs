@@ -354,7 +354,7 @@ impl Endpoint {
 impl Incoming {
     /// The same peer, which came to `listener`, after the handshakes of `layers`.
     fn answered(self, listener: &Arc<str>, layers: Arc<[Hop]>, cx: Arc<Context>) -> Self {
-        let Self { address, ready } = self;
+        let Self { address, handshake, ready } = self;
         let listener = listener.clone();
         let ready = async move {
             let (mut duplex, mut peer) = ready.await?;
@@ -370,7 +370,7 @@ impl Incoming {
             }
             Ok((duplex, peer))
         };
-        Self { address, ready: Box::pin(ready) }
+        Self { address, handshake, ready: Box::pin(ready) }
     }
 }
 

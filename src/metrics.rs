@@ -10,7 +10,7 @@ use crate::relay::Counts;
 pub struct Metrics {
     /// Peers that arrived at a listener.
     pub handshakes: Counter,
-    /// Peers whose handshake failed.
+    /// Peers whose handshake failed; a visit over plain HTTP is none.
     pub refused: Counter,
     /// Peers that were joined to a target.
     pub peers: Counter,
@@ -58,7 +58,7 @@ impl Metrics {
         let live = self.peers.get().saturating_sub(self.left.get());
         let totals = [
             ("handshakes", "Connections accepted", &self.handshakes),
-            ("refused", "Connections that were not joined to a target", &self.refused),
+            ("refused", "Connections whose handshake failed", &self.refused),
             ("peers", "Peers that were joined to a target", &self.peers),
             ("requests", "Plain HTTP requests answered", &self.requests),
             ("received_messages", "Messages from peers", &self.messages_in),

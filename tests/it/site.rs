@@ -9,6 +9,8 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use rustix::process::Signal;
+
 use crate::support::{DEADLINE, Frame, Running, Towline, Ws, wait_until};
 
 const ANY: &str = "ws://127.0.0.1:0";
@@ -422,6 +424,51 @@ fn a_large_file_is_not_read_into_memory() {
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
     assert!(peak << 10 < LEN / 2, "{peak} kB");
+}
+
+#[test]
+fn a_download_is_finished_when_the_server_is_to_end() {
+    // More than the sockets hold.
+    const LEN: u64 = 64 << 20;
+    let dir = site();
+    fs::File::create(dir.path().join("www/big")).unwrap().set_len(LEN).unwrap();
+    let server = serve_site(dir.path(), &["--drain", "1h"]);
+    let mut idle = Client::new(server.port());
+    idle.ask("GET /app.js HTTP/1.1\r\nHost: localhost").is(200);
+    let mut client = Client::new(server.port());
+    client.say("GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    client.0.fill_buf().unwrap();
+    server.signal(Signal::TERM);
+    // Those who have asked for nothing are not waited for.
+    idle.ends();
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        client.0.read_line(&mut head).unwrap();
+    }
+    assert_eq!(std::io::copy(&mut client.0, &mut std::io::sink()).unwrap(), LEN);
+    server.wait().code(0);
+}
+
+#[test]
+fn visitors_of_the_site_are_no_handshakes_in_flight() {
+    let server = Towline::serve([ANY, "hub:", "--max-handshakes", "1"]);
+    let visitors: Vec<_> = (0..3)
+        .map(|_| {
+            let mut client = Client::new(server.port());
+            client.ask("GET /healthz HTTP/1.1\r\nHost: localhost").is(200);
+            client
+        })
+        .collect();
+    drop(Ws::connect(&server.address()));
+    drop(visitors);
+    // An upgrade that is turned away, and a head that is none.
+    for head in ["GET / HTTP/1.1\r\nUpgrade: websocket", "noise"] {
+        Client::new(server.port()).ask(head).is(400);
+    }
+    let figures = || get(&server, "/metrics").text().to_owned();
+    wait_until("two were refused, no visitor", || {
+        figures().contains("\ntowline_refused_total 2\n")
+    });
 }
 
 #[test]

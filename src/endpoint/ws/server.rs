@@ -30,66 +30,86 @@ pub(super) async fn answer(
     }
     let max = cx.serve.as_ref().map_or(16 << 10, |serve| serve.http.max_header);
     let mut buf = BytesMut::new();
-    loop {
+    let request = loop {
         let request = match in_time(cx, http::read_request(&mut stream, &mut buf, max)).await {
             Ok(Some(request)) => request,
             Ok(None) => return Err(Error::new(Kind::Lost, "left without asking for a WebSocket")),
             Err(error) => {
-                let (status, reason) = match error.kind() {
-                    Kind::Timeout => (408, "Request Timeout"),
-                    Kind::Protocol(_) if buf.len() > max => {
-                        (431, "Request Header Fields Too Large")
-                    }
-                    _ => (400, "Bad Request"),
-                };
-                let answer = Answer::text(status, reason, format!("{}\n", error.what())).closing();
-                let _ = answer.send(None, peer, &mut stream, cx).await;
+                if let Some(answer) = complaint(&error, buf.len() > max) {
+                    let _ = answer.send(None, peer, &mut stream, cx).await;
+                }
                 return Err(error);
             }
         };
-        match site::decide(&request, &ws.path, peer, cx).await {
-            Verdict::Upgrade => match upgrade(&request) {
-                Ok(key) => {
-                    let target =
-                        peer.target.as_deref().or(cx.serve.as_ref().map(|serve| &*serve.target));
-                    let bytes = target.is_some_and(|target| target.shape() == Shape::Bytes);
-                    let granted = grant(&request, bytes, cx);
-                    let mut response = Response::new(101, "Switching Protocols")
-                        .with("Upgrade", "websocket")
-                        .with("Connection", "Upgrade")
-                        .with("Sec-WebSocket-Accept", derive_accept_key(key.as_bytes()));
-                    if let Some(granted) = &granted {
-                        response = response.with("Sec-WebSocket-Protocol", granted);
-                    }
-                    stream.write_all(response.to_string().as_bytes()).await.map_err(Error::lost)?;
-                    stream.flush().await.map_err(Error::lost)?;
-                    let bytes = granted.as_deref() == Some(BYTES);
-                    peer.subprotocol = granted;
-                    peer.request = Some(Arc::new(request));
-                    let socket = Socket::new(stream, buf.to_vec(), Role::Server, bytes, cx);
-                    return Ok(match bytes {
-                        true => Duplex::Bytes(framing::as_bytes(Box::new(socket))),
-                        false => Duplex::Messages(Box::new(socket)),
-                    });
-                }
-                Err(why) => {
-                    let answer = Answer::text(why.status, why.reason, format!("{}\n", why.what))
-                        .with("Sec-WebSocket-Version", "13")
-                        .with("Upgrade", "websocket")
-                        .closing();
-                    let _ = answer.send(Some(&request), peer, &mut stream, cx).await;
-                    return Err(Error::new(Kind::Handshake, why.what));
-                }
-            },
-            Verdict::Answer(answer) => {
-                if !answer.send(Some(&request), peer, &mut stream, cx).await? {
-                    let what =
-                        format!("{} {} was answered over HTTP", request.method, request.path());
-                    return Err(Error::new(Kind::Handshake, what));
-                }
-            }
+        let Verdict::Answer(answer) = site::decide(&request, &ws.path, peer, cx).await else {
+            break request;
+        };
+        // A visitor who reads a site may take long, and is nobody who waits to be let in.
+        if !request.is_websocket() {
+            peer.handshake.leave();
+        }
+        if !answer.send(Some(&request), peer, &mut stream, cx).await? {
+            let what = format!("{} {} was answered over HTTP", request.method, request.path());
+            return Err(Error::new(Kind::Handshake, what));
+        }
+    };
+    match key(&request) {
+        Ok(key) => {
+            let key = derive_accept_key(key.as_bytes());
+            upgrade(request, key, stream, &buf, peer, cx).await
+        }
+        Err(why) => {
+            let answer = Answer::text(why.status, why.reason, format!("{}\n", why.what))
+                .with("Sec-WebSocket-Version", "13")
+                .with("Upgrade", "websocket")
+                .closing();
+            let _ = answer.send(Some(&request), peer, &mut stream, cx).await;
+            Err(Error::new(Kind::Handshake, why.what))
         }
     }
+}
+
+/// What to say to a peer whose request could not be read.
+fn complaint(error: &Error, too_large: bool) -> Option<Answer> {
+    let (status, reason) = match error.kind() {
+        // It is no fault of the peer's.
+        Kind::Terminated => return None,
+        Kind::Timeout => (408, "Request Timeout"),
+        _ if too_large => (431, "Request Header Fields Too Large"),
+        _ => (400, "Bad Request"),
+    };
+    Some(Answer::text(status, reason, format!("{}\n", error.what())).closing())
+}
+
+/// Grants a request; `read` is what was read after it.
+async fn upgrade(
+    request: Request,
+    accept: String,
+    mut stream: ByteStream,
+    read: &[u8],
+    peer: &mut Peer,
+    cx: &Arc<Context>,
+) -> Result<Duplex> {
+    let target = peer.target.as_deref().or(cx.serve.as_ref().map(|serve| &*serve.target));
+    let bytes = target.is_some_and(|target| target.shape() == Shape::Bytes);
+    let granted = grant(&request, bytes, cx);
+    let mut response = Response::new(101, "Switching Protocols")
+        .with("Upgrade", "websocket")
+        .with("Connection", "Upgrade")
+        .with("Sec-WebSocket-Accept", accept);
+    if let Some(granted) = &granted {
+        response = response.with("Sec-WebSocket-Protocol", granted);
+    }
+    stream.write_all(response.to_string().as_bytes()).await.map_err(Error::lost)?;
+    stream.flush().await.map_err(Error::lost)?;
+    let bytes = granted.as_deref() == Some(BYTES);
+    peer.subprotocol = granted;
+    peer.request = Some(Arc::new(request));
+    let socket = Socket::new(stream, read.to_vec(), Role::Server, bytes, cx);
+    Ok(match bytes {
+        true => Duplex::Bytes(framing::as_bytes(Box::new(socket))),
+        false => Duplex::Messages(Box::new(socket)),
+    })
 }
 
 struct Why {
@@ -99,7 +119,7 @@ struct Why {
 }
 
 /// Checks an upgrade request (RFC 6455 section 4.2.1) and returns its key.
-fn upgrade(request: &Request) -> Result<&str, Why> {
+fn key(request: &Request) -> Result<&str, Why> {
     let bad = |what| Err(Why { status: 400, reason: "Bad Request", what });
     let fields = &request.fields;
     if request.method != "GET" {
