@@ -130,6 +130,7 @@ Register-ArgumentCompleter -Native -CommandName 'towline' -ScriptBlock {
             [CompletionResult]::new('--route', '--route', [CompletionResultType]::ParameterName, 'Join the WebSockets of one path to a target of its own, as `/logs=exec:tail -f x`')
             [CompletionResult]::new('--static', '--static', [CompletionResultType]::ParameterName, 'Serve the files of a directory to plain GETs')
             [CompletionResult]::new('--allow-origin', '--allow-origin', [CompletionResultType]::ParameterName, 'Accept browsers from this Origin only; `*` is any (repeat) [default: any for echo:, null: and hub:, this host for all other targets]')
+            [CompletionResult]::new('--allow-host', '--allow-host', [CompletionResultType]::ParameterName, 'A name that a reverse proxy in front of a loopback listener calls it by; `*` is any (repeat) [default: localhost, IP addresses, the names in the addresses and in --allow-origin]')
             [CompletionResult]::new('--basic-auth', '--basic-auth', [CompletionResultType]::ParameterName, 'Ask for one of the USER:PASSWORD lines of FILE (HTTP basic)')
             [CompletionResult]::new('--bearer-auth', '--bearer-auth', [CompletionResultType]::ParameterName, 'Ask for one of the tokens in FILE, one a line (Authorization: Bearer)')
             [CompletionResult]::new('--max-header', '--max-header', [CompletionResultType]::ParameterName, 'The largest request head')

@@ -451,7 +451,7 @@ _towline() {
             return 0
             ;;
         towline__subcmd__serve)
-            opts="-b -H -k -v -q -h -V --announce --on-listen --inetd --max-peers --max-handshakes --handshake-timeout --drain --access-log --route --static --page --no-page --no-status --allow-origin --basic-auth --bearer-auth --max-header --reply --close-after --delay --name-from --slow --queue --cert --key --tls-self-signed --client-ca --frame --text --binary --linger --idle-timeout --max-message --connect-timeout --no-proxy --header --subprotocol --origin --host --user --bearer --cookie --ping-interval --ping-timeout --max-redirects --ca --client-cert --client-key --sni --alpn --insecure --pin --max-children --stop-grace --verbose --quiet --color --help --version"
+            opts="-b -H -k -v -q -h -V --announce --on-listen --inetd --max-peers --max-handshakes --handshake-timeout --drain --access-log --route --static --page --no-page --no-status --allow-origin --allow-host --basic-auth --bearer-auth --max-header --reply --close-after --delay --name-from --slow --queue --cert --key --tls-self-signed --client-ca --frame --text --binary --linger --idle-timeout --max-message --connect-timeout --no-proxy --header --subprotocol --origin --host --user --bearer --cookie --ping-interval --ping-timeout --max-redirects --ca --client-cert --client-key --sni --alpn --insecure --pin --max-children --stop-grace --verbose --quiet --color --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -497,6 +497,10 @@ _towline() {
                     return 0
                     ;;
                 --allow-origin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allow-host)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

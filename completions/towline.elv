@@ -125,6 +125,7 @@ set edit:completion:arg-completer[towline] = {|@words|
             cand --route 'Join the WebSockets of one path to a target of its own, as `/logs=exec:tail -f x`'
             cand --static 'Serve the files of a directory to plain GETs'
             cand --allow-origin 'Accept browsers from this Origin only; `*` is any (repeat) [default: any for echo:, null: and hub:, this host for all other targets]'
+            cand --allow-host 'A name that a reverse proxy in front of a loopback listener calls it by; `*` is any (repeat) [default: localhost, IP addresses, the names in the addresses and in --allow-origin]'
             cand --basic-auth 'Ask for one of the USER:PASSWORD lines of FILE (HTTP basic)'
             cand --bearer-auth 'Ask for one of the tokens in FILE, one a line (Authorization: Bearer)'
             cand --max-header 'The largest request head'

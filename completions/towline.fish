@@ -126,6 +126,7 @@ json\t'One JSON object a line'"
 complete -c towline -n "__fish_towline_using_subcommand serve" -l route -d 'Join the WebSockets of one path to a target of its own, as `/logs=exec:tail -f x`' -r
 complete -c towline -n "__fish_towline_using_subcommand serve" -l static -d 'Serve the files of a directory to plain GETs' -r -f -a "(__fish_complete_directories)"
 complete -c towline -n "__fish_towline_using_subcommand serve" -l allow-origin -d 'Accept browsers from this Origin only; `*` is any (repeat) [default: any for echo:, null: and hub:, this host for all other targets]' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l allow-host -d 'A name that a reverse proxy in front of a loopback listener calls it by; `*` is any (repeat) [default: localhost, IP addresses, the names in the addresses and in --allow-origin]' -r
 complete -c towline -n "__fish_towline_using_subcommand serve" -l basic-auth -d 'Ask for one of the USER:PASSWORD lines of FILE (HTTP basic)' -r -F
 complete -c towline -n "__fish_towline_using_subcommand serve" -l bearer-auth -d 'Ask for one of the tokens in FILE, one a line (Authorization: Bearer)' -r -F
 complete -c towline -n "__fish_towline_using_subcommand serve" -l max-header -d 'The largest request head' -r

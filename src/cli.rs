@@ -352,6 +352,10 @@ pub struct HttpArgs {
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',')]
     pub allow_origin: Vec<String>,
 
+    /// A name that a reverse proxy in front of a loopback listener calls it by; `*` is any (repeat) [default: localhost, IP addresses, the names in the addresses and in --allow-origin]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub allow_host: Vec<String>,
+
     /// Ask for one of the USER:PASSWORD lines of FILE (HTTP basic)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub basic_auth: Option<PathBuf>,

@@ -83,8 +83,9 @@ impl Context {
     /// A file that a flag names cannot be used.
     pub fn for_serve(args: &ServeArgs, target: Endpoint) -> Result<Self> {
         let target = Arc::new(target);
+        let names: Vec<_> = args.addresses.iter().filter_map(Endpoint::host).collect();
         let serve = Serve {
-            site: Site::new(&args.http, target.clone())?,
+            site: Site::new(&args.http, &names, target.clone())?,
             target,
             server: args.server.clone(),
             http: args.http.clone(),

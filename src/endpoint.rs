@@ -232,6 +232,15 @@ impl Endpoint {
         })
     }
 
+    /// The host whose name is written in it.
+    pub fn host(&self) -> Option<String> {
+        let first = &self.hops[0];
+        match first.socket().as_ref().unwrap_or(first) {
+            Hop::Tcp(tcp) => tcp.host().map(str::to_owned),
+            _ => None,
+        }
+    }
+
     /// What the far side of the connection deals in.
     pub fn shape(&self) -> Shape {
         self.last().shape()

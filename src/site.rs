@@ -16,6 +16,7 @@ use crate::http::Request;
 mod answer;
 mod auth;
 mod files;
+mod host;
 mod origin;
 mod page;
 mod routes;
@@ -24,6 +25,7 @@ pub(crate) use answer::Answer;
 
 use auth::Auth;
 use files::Files;
+use host::Hosts;
 use origin::Origins;
 use routes::Routes;
 
@@ -58,6 +60,7 @@ pub(crate) struct Site {
     target: Arc<Endpoint>,
     routes: Routes,
     origins: Origins,
+    hosts: Hosts,
     auth: Auth,
     files: Option<Files>,
     /// Whether to serve the test page, if the user said so.
@@ -67,16 +70,17 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// From the flags.
+    /// From the flags, and the names of the hosts to listen on.
     ///
     /// # Errors
     /// [`crate::error::Kind::Usage`] for an unreadable file, a malformed Origin, a path routed
     /// twice.
-    pub(crate) fn new(http: &HttpArgs, target: Arc<Endpoint>) -> Result<Self> {
+    pub(crate) fn new(http: &HttpArgs, names: &[String], target: Arc<Endpoint>) -> Result<Self> {
         Ok(Self {
             target,
             routes: Routes::new(&http.route)?,
             origins: Origins::new(&http.allow_origin)?,
+            hosts: Hosts::new(&http.allow_host, names)?,
             auth: Auth::new(http.basic_auth.as_deref(), http.bearer_auth.as_deref())?,
             files: http.files.as_deref().map(Files::new).transpose()?,
             page: (http.page || http.no_page).then_some(http.page),
@@ -123,7 +127,7 @@ impl Site {
             return Err(self.not_found(request, listener, peer));
         }
         let target = route.unwrap_or(&self.target);
-        self.origins.check(request, target, is_loopback(&peer.local), peer.tls)?;
+        self.origins.check(request, target, self.is_rebound(request, peer), peer.tls)?;
         peer.target = route.cloned();
         Ok(())
     }
@@ -140,7 +144,12 @@ impl Site {
         if self.routes.has(path) {
             return upgrade_required(request, peer);
         }
-        if self.status && path == b"/metrics" {
+        let metrics = self.status && path == b"/metrics";
+        if (metrics || self.files.is_some()) && !self.auth.asks() && self.is_rebound(request, peer)
+        {
+            return misdirected(request);
+        }
+        if metrics {
             return Answer::metrics(cx.metrics.page());
         }
         if path == b"/" && self.shows_page(peer) {
@@ -159,6 +168,12 @@ impl Site {
             true => upgrade_required(request, peer),
             false => self.not_found(request, listener, peer),
         }
+    }
+
+    /// Whether a request may be that of a foreign site whose name was made to resolve to us.
+    fn is_rebound(&self, request: &Request, peer: &Peer) -> bool {
+        let host = request.fields.get("Host").unwrap_or_default();
+        is_loopback(&peer.local) && !self.hosts.knows(host) && !self.origins.name(host)
     }
 
     /// By default where it helps and harms nobody: `echo:`, reached from this machine.
@@ -196,6 +211,16 @@ fn check(request: &Request) -> Result<(), Answer> {
         return bad("a request body is not accepted");
     }
     Ok(())
+}
+
+fn misdirected(request: &Request) -> Answer {
+    let host = request.fields.get("Host").unwrap_or_default();
+    let name = shlex::try_quote(host.split(':').next().unwrap_or_default()).unwrap_or_default();
+    let body = format!(
+        "this server is not known as {host}\n\
+         hint: towline serve --allow-host {name} lets it be called that\n"
+    );
+    Answer::text(421, "Misdirected Request", body)
 }
 
 fn upgrade_required(request: &Request, peer: &Peer) -> Answer {

@@ -145,6 +145,11 @@ impl Tcp {
     pub(crate) fn at(to: HostPort) -> Self {
         Self { to: Some(to) }
     }
+
+    /// The host, if one is written.
+    pub(crate) fn host(&self) -> Option<&str> {
+        self.to.as_ref().map(|to| to.host.as_str()).filter(|host| !host.is_empty())
+    }
 }
 
 impl HostPort {

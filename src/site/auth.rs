@@ -49,9 +49,14 @@ impl Auth {
         Ok(Self { basic: watch(basic, user)?, bearer: watch(bearer, token)? })
     }
 
+    /// Whether anybody is asked who they are.
+    pub(super) fn asks(&self) -> bool {
+        self.basic.is_some() || self.bearer.is_some()
+    }
+
     /// Lets a peer in, under the name it has logged in with.
     pub(super) fn check(&self, request: &Request, peer: &mut Peer) -> Result<(), Answer> {
-        if self.basic.is_none() && self.bearer.is_none() {
+        if !self.asks() {
             return Ok(());
         }
         let given = request.fields.get("Authorization").unwrap_or_default();

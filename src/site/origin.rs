@@ -3,8 +3,6 @@
 //! Browsers let every page connect anywhere and send cookies and passwords along; the Origin they
 //! add is the only thing that tells whose page it is (RFC 6455 section 10.2). Programs send none.
 
-use std::net::Ipv4Addr;
-
 use super::Answer;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Kind, Result};
@@ -30,26 +28,20 @@ impl Origins {
     }
 
     /// Refuses the pages of other sites: those that are not listed or, without a list, all but
-    /// those of this host where the target is more than a toy.
+    /// those of this host where the target is more than a toy. `rebound` tells that the Host is a
+    /// name by which this machine is not known, so that it proves nothing.
     pub(super) fn check(
         &self,
         request: &Request,
         target: &Endpoint,
-        loopback: bool,
+        rebound: bool,
         tls: bool,
     ) -> Result<(), Answer> {
         let mut origins = request.fields.all("Origin");
         let Some(origin) = origins.next() else { return Ok(()) };
         let host = request.fields.get("Host").unwrap_or_default();
         let ok = match &self.0[..] {
-            [] => {
-                target.is_open_to_all_sites()
-                    || (is_same(origin, host, tls) && {
-                        // A name that a foreign site makes resolve to 127.0.0.1 has the same Origin and
-                        // Host; a loopback listener knows the names it can be called by.
-                        !loopback || is_loopback_name(host)
-                    })
-            }
+            [] => target.is_open_to_all_sites() || (is_same(origin, host, tls) && !rebound),
             rules => rules.iter().any(|rule| rule.allows(origin)),
         };
         if ok && origins.next().is_none() {
@@ -60,6 +52,13 @@ impl Origins {
              hint: towline serve --allow-origin {origin} lets them\n"
         );
         Err(Answer::text(403, "Forbidden", body))
+    }
+
+    /// Whether pages of a host, over whichever scheme, are listed by name.
+    pub(super) fn name(&self, host: &str) -> bool {
+        let schemes = ["http", "https"].map(|scheme| format!("{scheme}://{host}"));
+        let named = |rule: &Rule| *rule != Rule::Any && schemes.iter().any(|it| rule.allows(it));
+        self.0.iter().any(named)
     }
 }
 
@@ -124,19 +123,6 @@ fn is_same(origin: &str, host: &str, tls: bool) -> bool {
     normal(origin) == normal(&format!("{scheme}://{host}"))
 }
 
-fn is_loopback_name(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next(),
-        None => host.split(':').next(),
-    };
-    let name = name.unwrap_or_default().to_ascii_lowercase();
-    let name = name.strip_suffix('.').unwrap_or(&name);
-    name == "localhost"
-        || name.ends_with(".localhost")
-        || name == "::1"
-        || name.parse::<Ipv4Addr>().is_ok_and(|it| it.is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,19 +171,5 @@ mod tests {
         assert!(!is_same("http://a:3000", "a:8010", false));
         assert!(!is_same("http://a", "a", true), "a page without TLS");
         assert!(!is_same("null", "null", false));
-    }
-
-    #[test]
-    fn names_of_this_machine() {
-        for host in
-            ["localhost", "LOCALHOST:80", "a.localhost", "127.0.0.1:8010", "127.9.9.9", "[::1]:80"]
-        {
-            assert!(is_loopback_name(host), "{host}");
-        }
-        for host in
-            ["", "evil.org", "127.0.0.1.evil.org", "localhost.evil.org", "10.0.0.1", "[::2]"]
-        {
-            assert!(!is_loopback_name(host), "{host}");
-        }
     }
 }

@@ -99,3 +99,56 @@ fn a_malformed_list_is_refused() {
     let args = ["serve", "ws://127.0.0.1:0", "echo:", "--allow-origin", "app.example"];
     Towline::new().args(args).run().code(2).stderr_has("`app.example` is not an Origin");
 }
+
+#[test]
+fn a_foreign_name_that_resolves_to_loopback_reads_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a.txt"), "ours").unwrap();
+    let files = ["--static", dir.path().to_str().unwrap()];
+    let get = |server: &Running, path: &str, host: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close");
+        Client::new(server.port()).ask(&request)
+    };
+    let origins = ["--allow-origin", "https://app.example"];
+    let hosts = ["--allow-host", "chat.example"];
+    let server = serve(&[&["exec:cat"], &files[..], &origins, &hosts].concat());
+    for (host, status) in [
+        ("localhost", 200),
+        ("127.0.0.1:8010", 200),
+        ("192.168.1.2", 200),
+        ("[::1]:80", 200),
+        ("chat.example", 200),
+        ("app.example:8443", 421),
+        ("app.example", 200),
+        ("evil.example", 421),
+        ("127.0.0.1.evil.example", 421),
+    ] {
+        for path in ["/a.txt", "/metrics"] {
+            assert_eq!(get(&server, path, host).status, status, "{host}{path}");
+        }
+        get(&server, "/healthz", host).is(200);
+    }
+    assert_eq!(
+        get(&server, "/a.txt", "evil.example:80").text(),
+        "this server is not known as evil.example:80\n\
+         hint: towline serve --allow-host evil.example lets it be called that\n"
+    );
+    // A foreign page has no password, so that there is nothing it could read.
+    let users = dir.path().join("users");
+    std::fs::write(&users, "ann:x\n").unwrap();
+    let server = serve(&["echo:", "--basic-auth", users.to_str().unwrap()]);
+    get(&server, "/metrics", "evil.example").is(401);
+    let request = "GET /metrics HTTP/1.1\r\nHost: proxied.example\r\nAuthorization: Basic YW5uOng=";
+    Client::new(server.port()).ask(request).is(200);
+}
+
+#[test]
+fn a_reverse_proxy_may_pass_its_own_name_on() {
+    let page = Some("https://chat.example");
+    assert_eq!(upgrade(&serve(&["exec:cat"]), "chat.example", page), 403);
+    let server = serve(&["exec:cat", "--allow-host", "chat.example"]);
+    assert_eq!(upgrade(&server, "chat.example", page), 101);
+    assert_eq!(upgrade(&server, "evil.example", Some("https://evil.example")), 403);
+    let args = ["serve", "ws://127.0.0.1:0", "echo:", "--allow-host", "https://chat.example"];
+    Towline::new().args(args).run().code(2).stderr_has("`https://chat.example` is not a host name");
+}

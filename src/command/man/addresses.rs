@@ -254,9 +254,17 @@ fn web_sites() -> Vec<Part> {
         text(
             "A page of any web site may try to open a WebSocket to a server on your machine. \
              `echo:`, `null:` and `hub:` let it. For all other targets the Origin of a browser \
-             has to be the host it connects to, which on a loopback listener has to be a loopback \
-             name; `--allow-origin` lists others, and is then the whole list for every target. \
-             Peers that send no Origin are no browsers, and are not concerned.",
+             has to be the host it connects to; `--allow-origin` lists others, and is then the \
+             whole list for every target. Peers that send no Origin are no browsers, and are not \
+             concerned.",
+        ),
+        text(
+            "A site can also make its own name resolve to 127.0.0.1, and then counts for a browser \
+             as the server it finds there. A loopback listener therefore shows the files of \
+             `--static` and its /metrics, and takes a page for its own, only where the Host is \
+             localhost, an IP address, or a name in its address, in `--allow-origin` or in \
+             `--allow-host`. The last is for a reverse proxy on the same machine that passes the \
+             Host on. Files and figures for which a login is asked are not concerned.",
         ),
     ]
 }
