@@ -1,5 +1,6 @@
 //! A connection, whatever it came from: a stream of bytes or a stream of messages.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -171,6 +172,17 @@ impl Close {
     /// Whether this is the ordinary end: 1000, or no code at all.
     pub fn is_clean(&self) -> bool {
         matches!(self.code, 1000 | Self::NO_CODE)
+    }
+}
+
+/// As it stands after "closed with": the code and the reason.
+impl fmt::Display for Close {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.code {
+            Self::NO_CODE => f.write_str("no code"),
+            code if self.reason.is_empty() => write!(f, "{code}"),
+            code => write!(f, "{code} {}", self.reason),
+        }
     }
 }
 

@@ -31,7 +31,7 @@ mod ws;
 
 pub use ws::Text;
 
-pub(crate) use exec::Children;
+pub(crate) use exec::{Children, said};
 pub(crate) use stdio::Console;
 pub(crate) use tcp::HostPort;
 
@@ -122,6 +122,12 @@ pub(crate) trait Scheme: Sized + Clone + fmt::Debug + fmt::Display + PartialEq {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Endpoint {
     hops: Vec<Hop>,
+}
+
+/// A hop with a handshake over an accepted connection, and the name to blame for its failures.
+struct Layer {
+    hop: Hop,
+    name: String,
 }
 
 /// What a hop stands on.
@@ -316,11 +322,10 @@ impl Endpoint {
         let socket = first.socket();
         let listener = socket.as_ref().unwrap_or(first).listen(cx).await;
         let mut listener = listener.map_err(|error| first.blame(error))?;
-        let layers: Arc<[Hop]> = self.layers().into();
-        if !layers.is_empty() {
-            listener.address = self.announced(&listener.address, socket.is_some());
-        }
+        let names = self.announced(&listener.address, socket.is_some());
+        listener.address = names.join(",");
         let (address, cx) = (Arc::from(listener.address.as_str()), cx.clone());
+        let layers: Arc<[Layer]> = self.layers(names);
         Ok(listener.map(move |peer| peer.answered(&address, layers.clone(), cx.clone())))
     }
 
@@ -328,30 +333,29 @@ impl Endpoint {
     pub(crate) async fn over_stdio(&self, cx: &Arc<Context>) -> Result<Incoming> {
         let (stream, peer) = stdio::handed_over().map_err(|error| error.at("stdin"))?;
         let incoming = Incoming::ready(Duplex::Bytes(stream), peer);
+        let names = self.hops.iter().map(|hop| format!("{hop:#}")).collect();
         let address = format!("{self:#}").into();
-        Ok(incoming.answered(&address, self.layers().into(), cx.clone()))
+        Ok(incoming.answered(&address, self.layers(names), cx.clone()))
     }
 
-    /// The hops that have a handshake over the stream of an accepted connection.
-    fn layers(&self) -> &[Hop] {
-        match self.hops[0].socket() {
-            Some(_) => &self.hops,
-            None => &self.hops[1..],
-        }
+    /// The hops that have a handshake over the stream of an accepted connection, as announced.
+    fn layers(&self, names: Vec<String>) -> Arc<[Layer]> {
+        let sockets = if self.hops[0].socket().is_some() { 0 } else { 1 };
+        let layers = self.hops.iter().cloned().zip(names).skip(sockets);
+        layers.map(|(hop, name)| Layer { hop, name }).collect()
     }
 
-    /// The address as written, with the port that the system chose.
-    fn announced(&self, socket: &str, implied: bool) -> String {
-        let chosen = socket.rsplit(':').next().unwrap_or_default();
+    /// The hops as written, with the port that the system chose.
+    fn announced(&self, socket: &str, implied: bool) -> Vec<String> {
         let mut hops: Vec<String> = self.hops.iter().map(|hop| format!("{hop:#}")).collect();
         if implied {
             let (scheme, rest) = hops[0].split_once("://").unwrap_or((&hops[0], ""));
             let path = rest.find('/').map_or("", |at| &rest[at..]);
             hops[0] = format!("{scheme}://{}{path}", socket.trim_start_matches("tcp://"));
-        } else if !chosen.is_empty() {
+        } else {
             hops[0] = socket.to_owned();
         }
-        hops.join(",")
+        hops
     }
 
     fn listeners() -> String {
@@ -362,20 +366,20 @@ impl Endpoint {
 
 impl Incoming {
     /// The same peer, which came to `listener`, after the handshakes of `layers`.
-    fn answered(self, listener: &Arc<str>, layers: Arc<[Hop]>, cx: Arc<Context>) -> Self {
+    fn answered(self, listener: &Arc<str>, layers: Arc<[Layer]>, cx: Arc<Context>) -> Self {
         let Self { address, handshake, ready } = self;
         let listener = listener.clone();
         let ready = async move {
             let (mut duplex, mut peer) = ready.await?;
             peer.listener = Some(listener);
-            for hop in layers.iter() {
+            for Layer { hop, name } in layers.iter() {
                 let answer = hop.answer(duplex.into_bytes(), &mut peer, &cx);
                 let answer = match hop {
                     // Each request has its own time, so that a download may take longer.
                     Hop::Ws(_) => answer.await,
                     _ => in_time(&cx, answer).await,
                 };
-                duplex = answer.map_err(|error| hop.blame(error))?;
+                duplex = answer.map_err(|error| error.at(name))?;
             }
             Ok((duplex, peer))
         };

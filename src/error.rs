@@ -148,8 +148,7 @@ impl Error {
 
     /// The peer closed, with another code than 1000.
     pub fn closed(close: &Close) -> Self {
-        let what = format!("closed by the peer with {} {}", close.code, close.reason);
-        Self::new(Kind::Closed(close.code), what.trim_end())
+        Self::new(Kind::Closed(close.code), format!("closed by the peer with {close}"))
     }
 
     /// Names the hop that failed, unless a hop nearer to the failure has been named.

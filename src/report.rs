@@ -4,16 +4,17 @@
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 
-use serde_json::json;
+use serde::Serialize;
 
-use crate::accept::Peer;
-use crate::cli::{Announce, LogFormat, ReportArgs, When};
+use crate::cli::{Announce, ReportArgs, When};
 use crate::duplex::{Body, Message};
 use crate::endpoint::Side;
 use crate::error::{Error, Result};
-use crate::relay::Ended;
+
+mod access;
+
+pub use access::{access, request};
 
 static STYLE: OnceLock<Style> = OnceLock::new();
 
@@ -141,7 +142,7 @@ pub fn message(who: &str, from: Side, message: &Message) {
         }
         Body::Ping(_) => "(ping)".to_owned(),
         Body::Pong(_) => "(pong)".to_owned(),
-        Body::Close(close) => format!("(close {})", close.code),
+        Body::Close(close) => format!("(close with {})", printable(&close.to_string())),
     };
     line(format_args!("{}: {way}: {shown}", printable(who)));
 }
@@ -158,94 +159,26 @@ pub fn listening(how: Announce, address: &str) {
         Announce::Text => line(format_args!("listening on {address}")),
         Announce::Json => {
             let port = address.split(',').next().and_then(port);
-            line(format_args!(
-                "{}",
-                json!({ "event": "listening", "address": address, "port": port })
-            ));
+            json(&Listening { event: "listening", address, port });
         }
     }
+}
+
+#[derive(Serialize)]
+struct Listening<'a> {
+    event: &'static str,
+    address: &'a str,
+    port: Option<u16>,
+}
+
+/// A record with its fields in the order of their declaration.
+fn json(fields: &impl Serialize) {
+    record(&serde_json::to_string(fields).unwrap_or_default());
 }
 
 fn port(address: &str) -> Option<u16> {
     let authority = address.split_once("://")?.1.split('/').next()?;
     authority.rsplit_once(':')?.1.parse().ok()
-}
-
-/// The line of the access log for a peer that has left.
-pub fn access(format: Option<LogFormat>, peer: &Peer, outcome: &Result<Ended>, duration: Duration) {
-    let Some(format) = format else { return };
-    let path = peer.request.as_ref().map(|request| request.path());
-    let status = peer.request.as_ref().map(|_| 101);
-    let counts = peer.moved;
-    let close = outcome.as_ref().ok().and_then(|ended| ended.close.clone());
-    let error = outcome.as_ref().err().map(ToString::to_string);
-    match format {
-        LogFormat::Json => record(
-            &json!({
-                "event": "left",
-                "peer": peer.address,
-                "name": peer.name.as_deref(),
-                "listener": peer.listener.as_deref(),
-                "path": path,
-                "status": status,
-                "bytes_in": counts.received.bytes,
-                "messages_in": counts.received.messages,
-                "bytes_out": counts.sent.bytes,
-                "messages_out": counts.sent.messages,
-                "close": close.as_ref().map(|close| close.code),
-                "reason": close.as_ref().map(|close| close.reason.as_str()),
-                "error": error,
-                "seconds": duration.as_secs_f64(),
-            })
-            .to_string(),
-        ),
-        LogFormat::Text => line(format_args!(
-            "{} {} {} in {}B/{} out {}B/{} close {} {:.3}s{}",
-            printable(&peer.address),
-            printable(path.unwrap_or("-")),
-            status.map_or("-".to_owned(), |status| status.to_string()),
-            counts.received.bytes,
-            counts.received.messages,
-            counts.sent.bytes,
-            counts.sent.messages,
-            close.map_or("-".to_owned(), |close| close.code.to_string()),
-            duration.as_secs_f64(),
-            error.map_or(String::new(), |error| format!(" ({})", printable(&error))),
-        )),
-    }
-}
-
-/// The line of the access log for a plain HTTP answer.
-pub fn request(
-    format: Option<LogFormat>,
-    peer: &Peer,
-    method: &str,
-    path: &str,
-    status: u16,
-    bytes: u64,
-) {
-    let Some(format) = format else { return };
-    match format {
-        LogFormat::Json => record(
-            &json!({
-                "event": "request",
-                "peer": peer.address,
-                "name": peer.name.as_deref(),
-                "listener": peer.listener.as_deref(),
-                "method": method,
-                "path": path,
-                "status": status,
-                "bytes_out": bytes,
-            })
-            .to_string(),
-        ),
-        LogFormat::Text => line(format_args!(
-            "{} {} {} {status} out {bytes}B",
-            printable(&peer.address),
-            printable(method),
-            printable(path),
-        )),
-    }
 }
 
 /// Text that cannot move the cursor, clear the screen or forge a second line: what a peer says

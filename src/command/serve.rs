@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 use crate::accept::{Listener, accept, serve_one};
 use crate::cli::ServeArgs;
 use crate::context::{Context, Serve};
-use crate::endpoint::Endpoint;
-use crate::error::{Error, Kind, Result};
+use crate::endpoint::{Endpoint, said};
+use crate::error::{Error, Kind, Result, plain};
 use crate::signal::Signals;
 use crate::{console, report};
 
@@ -79,10 +79,18 @@ fn announce(args: &ServeArgs, listeners: &[Listener]) {
         // stdout carries payload only.
         .stdout(std::io::stderr())
         .spawn();
-    match child {
-        Ok(mut child) => drop(tokio::spawn(async move { child.wait().await })),
-        Err(error) => report::warn(format_args!("--on-listen: {}", crate::error::plain(&error))),
-    }
+    let command = command.clone();
+    tokio::spawn(async move {
+        let ended = match child {
+            Ok(mut child) => child.wait().await,
+            Err(error) => Err(error),
+        };
+        match ended {
+            Ok(status) if status.success() => {}
+            Ok(status) => report::warn(format_args!("--on-listen `{command}`: {}", said(status))),
+            Err(error) => report::warn(format_args!("--on-listen: {}", plain(&error))),
+        }
+    });
 }
 
 /// Runs the console as long as there are peers; one whose output is closed ends the run.

@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use crate::duplex::{Body, Close, Message};
+use crate::duplex::{Body, Message};
 use crate::report;
 
 /// How much of a binary message is shown.
@@ -34,7 +34,9 @@ impl Show {
             Body::Ping(data) if self.control => control("ping", data),
             Body::Pong(data) if self.control => control("pong", data),
             Body::Ping(_) | Body::Pong(_) => return None,
-            Body::Close(close) => format!("closed by the peer: {}", closed(close)),
+            Body::Close(close) => {
+                format!("closed by the peer with {}", report::printable(&close.to_string()))
+            }
         };
         let code = if message.is_data() { "1;36" } else { "2" };
         let mark = format!("{}{}", self.time(), paint(code, &who));
@@ -83,15 +85,6 @@ fn control(name: &str, data: &[u8]) -> String {
         return name.to_owned();
     }
     format!("{name} {}", report::printable(&String::from_utf8_lossy(data)))
-}
-
-fn closed(close: &Close) -> String {
-    let code = match close.code {
-        Close::NO_CODE => "without a code".to_owned(),
-        code => code.to_string(),
-    };
-    let space = if close.reason.is_empty() { "" } else { " " };
-    format!("{code}{space}{}", report::printable(&close.reason))
 }
 
 /// Bytes as `hexdump -C` shows them.
@@ -192,9 +185,9 @@ mod tests {
         let control = Show { control: true, ..quiet };
         assert_eq!(shown(control, Body::Pong("x\n".into())), "< pong x\\n\n");
         let close = Message::close(4001, "over quota");
-        assert_eq!(shown(quiet, close), "< closed by the peer: 4001 over quota\n");
-        let close = Message::close(Close::NO_CODE, "");
-        assert_eq!(shown(quiet, close), "< closed by the peer: without a code\n");
+        assert_eq!(shown(quiet, close), "< closed by the peer with 4001 over quota\n");
+        let close = Message::close(crate::duplex::Close::NO_CODE, "");
+        assert_eq!(shown(quiet, close), "< closed by the peer with no code\n");
     }
 
     #[test]

@@ -17,7 +17,7 @@ mod complaints;
 mod program;
 mod terminal;
 
-pub(crate) use children::Children;
+pub(crate) use children::{Children, said};
 
 use program::Program;
 use terminal::Terminal;

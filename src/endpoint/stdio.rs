@@ -73,7 +73,9 @@ impl fmt::Display for Stdio {
 pub(crate) fn handed_over() -> Result<(ByteStream, Peer)> {
     let Ok(address) = rustix::net::getpeername(rustix::stdio::stdin()) else {
         let peer = Peer { address: "stdin".into(), framing: Framing::Lines, ..Peer::default() };
-        return Ok((ByteStream::other(Console::new()), peer));
+        // Here an end of input without a single byte is a peer that has left.
+        let console = Console { spoke: true, ..Console::new() };
+        return Ok((ByteStream::other(console), peer));
     };
     let socket =
         rustix::io::dup(rustix::stdio::stdin()).map_err(|error| Error::io(error.into()))?;

@@ -61,8 +61,13 @@ impl Scheme for Tcp {
     async fn listen(&self, cx: &Arc<Context>) -> Result<Listener> {
         let at = self.to.as_ref().ok_or_else(|| Error::new(Kind::Usage, "no port to listen on"))?;
         let refused = |error: io::Error| {
+            let taken =
+                matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied);
             let error = Error::new(Kind::Refused, format!("cannot listen: {}", plain(&error)));
-            error.hint("port 0 is any free port")
+            match taken {
+                true => error.hint("port 0 is any free port"),
+                false => error,
+            }
         };
         let sockets = match cx.inherited.tcp().map_err(refused)? {
             Some(socket) => vec![adopt(socket).map_err(refused)?],

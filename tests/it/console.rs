@@ -154,7 +154,7 @@ fn typing_goes_on_below_what_is_printed() {
     }
     person.sees("> unhar");
     person.types("med\r");
-    person.sees("< closed by the peer: 4001 over quota");
+    person.sees("< closed by the peer with 4001 over quota");
     person.ends(10);
     person.sees("closed by the peer with 4001 over quota");
 }

@@ -441,3 +441,15 @@ mod environment {
         run.env("ALL_PROXY", "nothing://").run().code(0).stdout("hello\n");
     }
 }
+
+#[test]
+fn the_access_log_says_where_a_peer_wanted_to_go() {
+    let closed = ClosedPort::new();
+    let target = format!("127.0.0.1:{}", closed.port);
+    for scheme in ["socks5", "http"] {
+        let proxy = Towline::serve([&format!("{scheme}://127.0.0.1:0"), "tcp:", "--access-log"]);
+        let through = format!("{},tcp://{target}", proxy.address());
+        Towline::connect([through]).run().code(4);
+        proxy.stderr_line(|line| line.contains(&format!(" {target} - in 0B/0 ")));
+    }
+}

@@ -44,6 +44,42 @@ fn the_ready_line_in_json_and_the_command_for_it() {
     wait_until("the command has run", || std::fs::read_to_string(&file).is_ok_and(|it| it == want));
 }
 
+#[test]
+fn the_ready_line_in_json_begins_with_what_it_is() {
+    let server =
+        Towline::new().args(["serve", "tcp://127.0.0.1:0", "echo:", "--announce", "json"]).spawn();
+    server.stderr_line(|line| {
+        line.starts_with(r#"{"event":"listening","address":"tcp://127.0.0.1:"#)
+    });
+}
+
+#[test]
+fn a_command_for_the_ready_line_that_fails_is_reported() {
+    let server = Towline::serve(["tcp://127.0.0.1:0", "echo:", "--on-listen", "exit 3"]);
+    server.stderr_line(|line| line == "towline: --on-listen `exit 3`: exit 3");
+}
+
+#[test]
+fn a_free_port_is_offered_only_for_one_that_is_taken() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = format!("tcp://{}", taken.local_addr().unwrap());
+    let hint = "hint: port 0 is any free port\n";
+    Towline::new().args(["serve", &taken, "echo:"]).run().code(4).stderr_has(hint);
+    // An address of the documentation (RFC 5737) is nobody's.
+    let foreign = Towline::new().args(["serve", "tcp://192.0.2.1:0", "echo:"]).run();
+    foreign.code(4).stderr_has("cannot assign requested address").stderr_lacks("hint");
+}
+
+#[test]
+fn a_log_line_names_the_port_that_was_chosen() {
+    for scheme in ["ws", "socks5", "http"] {
+        let server = Towline::serve([&format!("{scheme}://127.0.0.1:0"), "echo:", "-v"]);
+        drop(TcpStream::connect(("127.0.0.1", server.port())).unwrap());
+        let address = server.address();
+        server.stderr_line(|line| line.contains(&format!(": {address}: ")));
+    }
+}
+
 /// The example of the article that towline grew from.
 #[test]
 fn an_echo_server_with_a_prefix() {
@@ -150,6 +186,14 @@ fn a_second_signal_ends_at_once() {
 fn inetd_hands_over_stdin_and_stdout() {
     let out = Towline::new().args(["serve", "--inetd", "tcp:", "echo:"]).stdin("hello\n").run();
     out.code(0).stdout("hello\n").stderr_is_empty();
+}
+
+/// What inetd hands over is a connection, and its end is that of the peer.
+#[test]
+fn inetd_does_not_wait_for_a_peer_that_has_left() {
+    let line = ["serve", "--inetd", "--handshake-timeout", "1h", "--idle-timeout", "1h"];
+    Towline::new().args(line).args(["ws:", "echo:"]).stdin_null().run().code(11);
+    Towline::new().args(line).args(["tcp:", "echo:"]).stdin_null().run().code(0);
 }
 
 #[test]

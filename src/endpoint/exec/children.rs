@@ -246,7 +246,7 @@ impl Guard {
 }
 
 /// As `exit 3` or `signal 9 (SIGKILL)`.
-fn said(status: ExitStatus) -> String {
+pub(crate) fn said(status: ExitStatus) -> String {
     match status.code() {
         Some(code) => format!("exit {code}"),
         None => status.to_string().replacen("signal: ", "signal ", 1),
