@@ -48,8 +48,7 @@ schemes! {
     echo::Echo,
     null::Null,
     hub::HubName,
-    proxy::Socks5,
-    proxy::HttpProxy,
+    proxy::Proxy,
 }
 
 /// What one kind of address has to say for itself.
@@ -215,7 +214,7 @@ impl Endpoint {
 
     /// Whether peers of this listener say themselves where they want to go.
     pub fn is_proxy(&self) -> bool {
-        matches!(self.last(), Hop::Socks5(_) | Hop::HttpProxy(_))
+        matches!(self.last(), Hop::Proxy(_))
     }
 
     /// Whether pages of every web site may talk to it: it reaches nothing of this machine or its
@@ -227,6 +226,21 @@ impl Endpoint {
     /// Whether this is `echo:`.
     pub fn is_echo(&self) -> bool {
         matches!(self.last(), Hop::Echo(_))
+    }
+
+    /// Whether its peers hear each other: a hub, or the console, which is one.
+    pub fn is_hub(&self) -> bool {
+        self.is_console() || matches!(self.last(), Hop::HubName(_))
+    }
+
+    /// Whether WebSockets are spoken on the way.
+    pub fn is_websocket(&self) -> bool {
+        self.hops.iter().any(|hop| matches!(hop, Hop::Ws(_)))
+    }
+
+    /// Whether this is a proxy that asks its peers for no login.
+    pub fn is_open_proxy(&self) -> bool {
+        matches!(self.last(), Hop::Proxy(proxy) if !proxy.asks())
     }
 
     /// Whether a peer of this listener has to speak TLS.

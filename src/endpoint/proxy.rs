@@ -25,17 +25,9 @@ mod socks5;
 pub(crate) use environment::from_environment;
 use login::Login;
 
-/// A SOCKS5 proxy.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Socks5(Proxy);
-
-/// A proxy that is asked with the HTTP method CONNECT.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct HttpProxy(Proxy);
-
 /// Where a proxy is, what it speaks, and how to log in to it.
 #[derive(Clone, Debug, PartialEq)]
-struct Proxy {
+pub(crate) struct Proxy {
     protocol: Protocol,
     login: Option<Login>,
     at: HostPort,
@@ -49,60 +41,27 @@ enum Protocol {
     ConnectOverTls,
 }
 
-impl Scheme for Socks5 {
-    const NAMES: &'static [&'static str] = &["socks5"];
-    const USAGE: &'static str = "socks5://[USER:PASSWORD@]HOST:PORT";
-    const HELP: &'static str = "a SOCKS5 proxy to dial through, or to be";
+impl Scheme for Proxy {
+    const NAMES: &'static [&'static str] = &["socks5", "http"];
+    const USAGE: &'static str = "socks5://[USER:PASSWORD@]HOST:PORT, http://...";
+    const HELP: &'static str = "a SOCKS5 or HTTP (CONNECT) proxy to dial through, or to be";
     const STANDS_ON: &'static [Footing] = &[Footing::Here, Footing::Network, Footing::Stream];
     const GIVES: Option<Footing> = Some(Footing::Network);
     const LISTENS: bool = true;
     const SHAPE: Shape = Shape::Bytes;
 
-    fn parse(_: &str, rest: &str) -> Result<Self, String> {
-        Proxy::parse(Protocol::Socks5, rest, None).map(Self)
+    fn parse(name: &str, rest: &str) -> Result<Self, String> {
+        let protocol = if name == "http" { Protocol::Connect } else { Protocol::Socks5 };
+        Self::of(protocol, rest, None)
     }
 
     async fn carry(&self, ground: Ground, call: &Call<'_>) -> Result<Ground> {
-        let stream = ground.open(&self.0.at, call).await?;
-        Ok(self.0.clone().over(stream))
+        let stream = ground.open(&self.at, call).await?;
+        Ok(self.clone().over(stream))
     }
 
     fn socket(&self) -> Option<Hop> {
-        self.0.socket()
-    }
-
-    async fn answer(
-        &self,
-        mut stream: ByteStream,
-        peer: &mut Peer,
-        _: &Arc<Context>,
-    ) -> Result<Duplex> {
-        peer.asked = Some(socks5::answer(&mut stream, self.0.login.as_ref()).await?);
-        peer.reply = Some(reply(socks5::outcome));
-        Ok(Duplex::Bytes(stream))
-    }
-}
-
-impl Scheme for HttpProxy {
-    const NAMES: &'static [&'static str] = &["http"];
-    const USAGE: &'static str = "http://[USER:PASSWORD@]HOST:PORT";
-    const HELP: &'static str = "an HTTP proxy (CONNECT) to dial through, or to be";
-    const STANDS_ON: &'static [Footing] = &[Footing::Here, Footing::Network, Footing::Stream];
-    const GIVES: Option<Footing> = Some(Footing::Network);
-    const LISTENS: bool = true;
-    const SHAPE: Shape = Shape::Bytes;
-
-    fn parse(_: &str, rest: &str) -> Result<Self, String> {
-        Proxy::parse(Protocol::Connect, rest, None).map(Self)
-    }
-
-    async fn carry(&self, ground: Ground, call: &Call<'_>) -> Result<Ground> {
-        let stream = ground.open(&self.0.at, call).await?;
-        Ok(self.0.clone().over(stream))
-    }
-
-    fn socket(&self) -> Option<Hop> {
-        self.0.socket()
+        Some(Hop::Tcp(Tcp::at(self.at.clone())))
     }
 
     async fn answer(
@@ -111,8 +70,14 @@ impl Scheme for HttpProxy {
         peer: &mut Peer,
         cx: &Arc<Context>,
     ) -> Result<Duplex> {
+        let login = self.login.as_ref();
+        if self.protocol == Protocol::Socks5 {
+            peer.asked = Some(socks5::answer(&mut stream, login).await?);
+            peer.reply = Some(reply(socks5::outcome));
+            return Ok(Duplex::Bytes(stream));
+        }
         let max = cx.serve.as_ref().map_or(connect::MAX_HEAD, |serve| serve.http.max_header);
-        let (asked, early) = connect::answer(&mut stream, self.0.login.as_ref(), max).await?;
+        let (asked, early) = connect::answer(&mut stream, login, max).await?;
         peer.asked = Some(asked);
         peer.reply = Some(reply(connect::outcome));
         Ok(Duplex::Bytes(stream.unread(early)))
@@ -120,7 +85,7 @@ impl Scheme for HttpProxy {
 }
 
 impl Proxy {
-    fn parse(protocol: Protocol, rest: &str, default: Option<u16>) -> Result<Self, String> {
+    fn of(protocol: Protocol, rest: &str, default: Option<u16>) -> Result<Self, String> {
         let (login, host) = Login::split(authority(rest))?;
         if let Some(login) = &login {
             protocol.check(login)?;
@@ -128,9 +93,9 @@ impl Proxy {
         Ok(Self { protocol, login, at: HostPort::parse(host, default)? })
     }
 
-    /// What a listener stands on when it is written alone.
-    fn socket(&self) -> Option<Hop> {
-        Some(Hop::Tcp(Tcp::at(self.at.clone())))
+    /// Whether its peers have to log in.
+    pub(super) fn asks(&self) -> bool {
+        self.login.is_some()
     }
 
     /// Everything that can be reached by asking this proxy over `stream`.
@@ -157,8 +122,8 @@ impl Proxy {
 impl Protocol {
     fn name(self) -> &'static str {
         match self {
-            Self::Socks5 => Socks5::NAMES[0],
-            Self::Connect => HttpProxy::NAMES[0],
+            Self::Socks5 => "socks5",
+            Self::Connect => "http",
             Self::ConnectOverTls => "https",
         }
     }
@@ -184,18 +149,6 @@ impl fmt::Display for Proxy {
             login.fmt(f)?;
         }
         write!(f, "{}", self.at)
-    }
-}
-
-impl fmt::Display for Socks5 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Display for HttpProxy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 
@@ -302,8 +255,7 @@ mod tests {
     async fn ask(client: &str, server: &str, to: &str, result: Result<()>) -> Result<String> {
         let proxy = |text: &str| {
             let (name, rest) = text.split_once(':').unwrap();
-            let protocol = if name == "http" { Protocol::Connect } else { Protocol::Socks5 };
-            Proxy::parse(protocol, rest, None).unwrap()
+            Proxy::parse(name, rest).unwrap()
         };
         let (client, server, to) =
             (proxy(client), proxy(server), HostPort::parse(to, None).unwrap());
@@ -367,11 +319,11 @@ mod tests {
 
     #[test]
     fn addresses_are_written_back_and_hide_their_password() {
-        let proxy = HttpProxy::parse("http", "//me:p%40ss@proxy:3128/").unwrap();
+        let proxy = Proxy::parse("http", "//me:p%40ss@proxy:3128/").unwrap();
         assert_eq!(proxy.to_string(), "http://me:p%40ss@proxy:3128");
         assert_eq!(format!("{proxy:#}"), "http://me:***@proxy:3128");
         assert_eq!(
-            Socks5::parse("socks5", "//[::1]:1080").unwrap().to_string(),
+            Proxy::parse("socks5", "//[::1]:1080").unwrap().to_string(),
             "socks5://[::1]:1080"
         );
     }
@@ -379,9 +331,9 @@ mod tests {
     #[test]
     fn a_login_that_the_protocol_cannot_say_is_refused() {
         let long = "x".repeat(256);
-        assert!(Socks5::parse("socks5", &format!("//me:{long}@proxy:1")).is_err());
-        assert!(HttpProxy::parse("http", &format!("//me:{long}@proxy:1")).is_ok());
-        assert!(HttpProxy::parse("http", "//a%3Ab:c@proxy:1").is_err());
-        assert!(HttpProxy::parse("http", "//proxy").is_err());
+        assert!(Proxy::parse("socks5", &format!("//me:{long}@proxy:1")).is_err());
+        assert!(Proxy::parse("http", &format!("//me:{long}@proxy:1")).is_ok());
+        assert!(Proxy::parse("http", "//a%3Ab:c@proxy:1").is_err());
+        assert!(Proxy::parse("http", "//proxy").is_err());
     }
 }

@@ -94,7 +94,7 @@ fn parse(value: &str) -> Result<Proxy, String> {
             ));
         }
     };
-    let proxy = Proxy::parse(protocol, rest, Some(port))?;
+    let proxy = Proxy::of(protocol, rest, Some(port))?;
     match proxy.at.host.is_empty() {
         true => Err("a host is missing".to_owned()),
         false => Ok(proxy),
