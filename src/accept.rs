@@ -1,6 +1,7 @@
 //! Accept, finish the handshakes off the loop, dial, relay: the spine of `serve`.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -106,6 +107,14 @@ impl Handshake {
 }
 
 impl Listener {
+    /// Whether peers may come from other machines.
+    pub fn is_beyond_this_machine(&self) -> bool {
+        let authority =
+            self.address.split_once("://").and_then(|(_, it)| it.split(['/', ',']).next());
+        let socket = authority.and_then(|it| it.parse::<SocketAddr>().ok());
+        socket.is_some_and(|it| !it.ip().to_canonical().is_loopback())
+    }
+
     /// Changes every peer that arrives.
     #[must_use]
     pub fn map(self, change: impl FnMut(Incoming) -> Incoming + Send + 'static) -> Self {

@@ -281,7 +281,7 @@ pub struct ServerArgs {
     pub on_listen: Option<String>,
 
     /// Serve the one connection that is stdin and stdout, as inetd hands it over, then exit
-    #[arg(long)]
+    #[arg(long, conflicts_with = "on_listen")]
     pub inetd: bool,
 
     /// Peers at once; more wait until one leaves
@@ -399,8 +399,13 @@ pub struct HubArgs {
     pub slow: Slow,
 
     /// How many messages wait for a slow peer
-    #[arg(long, value_name = "N", default_value = "1024", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = Self::QUEUE, value_parser = clap::value_parser!(u32).range(1..))]
     pub queue: u32,
+}
+
+impl HubArgs {
+    /// How many messages wait where nothing else is asked for.
+    pub const QUEUE: u32 = 1024;
 }
 
 /// What happens to a peer that reads too slowly

@@ -14,6 +14,8 @@ use crate::error::{Error, Kind, Result, plain};
 use crate::signal::Signals;
 use crate::{console, report};
 
+mod flags;
+
 /// Joins every peer to the target.
 ///
 /// # Errors
@@ -24,8 +26,15 @@ pub async fn run(mut args: ServeArgs) -> Result<()> {
     for address in &args.addresses {
         address.check_listen()?;
     }
+    flags::check(&args, &target)?;
+    // A redirect may lead to TLS.
+    let dials_tls = args.shared.ws.max_redirects > 0
+        || flags::targets(&args, &target).into_iter().any(Endpoint::is_tls);
     let cx = Arc::new(Context::for_serve(&args, target)?);
-    cx.tls.check_client()?;
+    match dials_tls {
+        true => cx.tls.check_client()?,
+        false => cx.tls.check_no_client()?,
+    }
     match args.addresses.iter().any(Endpoint::is_tls) {
         true => cx.tls.check_server()?,
         false => cx.tls.check_no_server()?,
@@ -40,6 +49,7 @@ pub async fn run(mut args: ServeArgs) -> Result<()> {
     for address in &args.addresses {
         listeners.push(address.listen(&cx).await?);
     }
+    warn_of_open_proxies(&args, &listeners);
     announce(&args, &listeners);
     let accepting = accept(listeners, cx.clone());
     let serving = async {
@@ -63,6 +73,24 @@ fn target(args: &mut ServeArgs) -> Result<Endpoint> {
     match args.addresses[0].is_proxy() {
         true => "tcp:".parse(),
         false => Ok(Endpoint::console()),
+    }
+}
+
+/// Whoever reaches a proxy reaches all that we can, as us.
+fn warn_of_open_proxies(args: &ServeArgs, listeners: &[Listener]) {
+    let http = &args.http;
+    for (address, listener) in args.addresses.iter().zip(listeners) {
+        // A hop before the proxy may know its peers.
+        let known = (address.is_websocket()
+            && (http.basic_auth.is_some() || http.bearer_auth.is_some()))
+            || (address.is_tls() && args.tls.client_ca.is_some());
+        if address.is_open_proxy() && !known && listener.is_beyond_this_machine() {
+            report::warn(format_args!(
+                "{}: whoever reaches this proxy may use it; a login stands before the host, as \
+                 USER:PASSWORD@",
+                listener.address
+            ));
+        }
     }
 }
 

@@ -453,3 +453,21 @@ fn the_access_log_says_where_a_peer_wanted_to_go() {
         proxy.stderr_line(|line| line.contains(&format!(" {target} - in 0B/0 ")));
     }
 }
+
+#[test]
+fn a_proxy_for_everybody_is_warned_of() {
+    let warning = "whoever reaches this proxy may use it";
+    for (listener, warns) in [
+        ("socks5://0.0.0.0:0", true),
+        ("http://0.0.0.0:0", true),
+        ("tcp://0.0.0.0:0,http://:0", true),
+        ("socks5://me:secret@0.0.0.0:0", false),
+        ("socks5://127.0.0.1:0", false),
+        ("http://:0", false),
+        ("tcp://0.0.0.0:0", false),
+    ] {
+        let server = Towline::serve([listener, if warns { "tcp:" } else { "echo:" }]);
+        // It is said before the ready line.
+        assert_eq!(server.stderr().contains(warning), warns, "{listener}\n{}", server.stderr());
+    }
+}

@@ -338,3 +338,31 @@ fn the_access_log_counts_what_was_moved_before_a_failure_too() {
     assert_eq!((&line["bytes_in"], &line["messages_out"]), (&5.into(), &1.into()), "{line}");
     assert!(line["error"].is_string(), "{line}");
 }
+
+#[test]
+fn a_flag_that_nothing_heeds_is_refused() {
+    let (tcp, ws) = ("tcp://127.0.0.1:0", "ws://127.0.0.1:0");
+    for (listener, target, flag, needs) in [
+        (tcp, "echo:", "--static=/tmp", "a listener for WebSockets"),
+        (tcp, "echo:", "--route=/a=null:", "a listener for WebSockets"),
+        (tcp, "echo:", "--no-status", "a listener for WebSockets"),
+        (tcp, "echo:", "--allow-origin=*", "a listener for WebSockets"),
+        (ws, "null:", "--reply=x", "the target echo:"),
+        (ws, "null:", "--delay=1s", "the target echo:"),
+        (ws, "echo:", "--slow=block", "a hub"),
+        (ws, "echo:", "--queue=8", "a hub"),
+        (ws, "echo:", "--origin=http://a", "a WebSocket to connect to"),
+        (ws, "echo:", "--cookie=a=b", "a WebSocket to connect to"),
+        (tcp, "echo:", "--subprotocol=a", "a WebSocket"),
+        (ws, "echo:", "--ca=/nonexistent", "an address with TLS"),
+    ] {
+        let name = flag.split('=').next().unwrap();
+        let run = Towline::new().args(["serve", listener, target, flag]).run();
+        run.code(2).stderr_has(&format!("towline: {name} needs {needs}\n"));
+    }
+    let two = ["serve", "--inetd", "tcp:", "ws:", "echo:"];
+    Towline::new().args(two).run().code(2).stderr_has("--inetd has one address and a target");
+    // The target of a route heeds as well as that of the rest.
+    Towline::serve([ws, "null:", "--route", "/a=echo:", "--delay", "1s"]);
+    Towline::serve([ws, "null:", "--route", "/a=hub:", "--queue", "8"]);
+}

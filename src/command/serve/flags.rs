@@ -1,0 +1,105 @@
+//! Flags that nothing in this run would heed. Who writes one counts on it, so they are refused.
+
+use crate::cli::{EchoArgs, HttpArgs, HubArgs, ServeArgs, Slow, WsArgs};
+use crate::endpoint::Endpoint;
+use crate::error::{Error, Kind, Result};
+
+/// Checks that each flag of a group has an address to be about; `args` are left with those to
+/// listen on.
+///
+/// # Errors
+/// [`Kind::Usage`], naming the flag.
+pub(super) fn check(args: &ServeArgs, target: &Endpoint) -> Result<()> {
+    let listeners = &args.addresses;
+    let targets = targets(args, target);
+    let listens_to_websockets = listeners.iter().any(Endpoint::is_websocket);
+    let connects_websockets = targets.iter().any(|it| it.is_websocket());
+    if args.server.inetd && listeners.len() > 1 {
+        return Err(Error::new(Kind::Usage, "--inetd has one address and a target"));
+    }
+    for (heeded, given, needs, hint) in [
+        (
+            listens_to_websockets,
+            http(&args.http),
+            "a listener for WebSockets",
+            "listen on ws: or wss:",
+        ),
+        (targets.iter().any(|it| it.is_echo()), echo(&args.echo), "the target echo:", ""),
+        (
+            targets.iter().any(|it| it.is_hub()),
+            hub(&args.hub),
+            "a hub",
+            "the target of a hub is hub: or -",
+        ),
+        (
+            connects_websockets,
+            handshake(&args.shared.ws),
+            "a WebSocket to connect to",
+            "it is about the target, not about the listener",
+        ),
+        (
+            connects_websockets || listens_to_websockets,
+            first(&[("--subprotocol", !args.shared.ws.subprotocol.is_empty())]),
+            "a WebSocket",
+            "",
+        ),
+    ] {
+        if let (false, Some(flag)) = (heeded, given) {
+            let error = Error::new(Kind::Usage, format!("{flag} needs {needs}"));
+            return Err(if hint.is_empty() { error } else { error.hint(hint) });
+        }
+    }
+    Ok(())
+}
+
+/// Wherever peers may be joined to.
+pub(super) fn targets<'a>(args: &'a ServeArgs, target: &'a Endpoint) -> Vec<&'a Endpoint> {
+    args.http.route.iter().map(|route| &route.target).chain([target]).collect()
+}
+
+fn http(args: &HttpArgs) -> Option<&'static str> {
+    first(&[
+        ("--route", !args.route.is_empty()),
+        ("--static", args.files.is_some()),
+        ("--page", args.page),
+        ("--no-page", args.no_page),
+        ("--no-status", args.no_status),
+        ("--allow-origin", !args.allow_origin.is_empty()),
+        ("--allow-host", !args.allow_host.is_empty()),
+        ("--basic-auth", args.basic_auth.is_some()),
+        ("--bearer-auth", args.bearer_auth.is_some()),
+    ])
+}
+
+fn echo(args: &EchoArgs) -> Option<&'static str> {
+    first(&[
+        ("--reply", !args.reply.is_empty()),
+        ("--close-after", args.close_after.is_some()),
+        ("--delay", !args.delay.is_zero()),
+    ])
+}
+
+fn hub(args: &HubArgs) -> Option<&'static str> {
+    first(&[
+        ("--name-from", args.name_from.is_some()),
+        ("--slow", args.slow != Slow::default()),
+        ("--queue", args.queue != HubArgs::QUEUE),
+    ])
+}
+
+fn handshake(args: &WsArgs) -> Option<&'static str> {
+    first(&[
+        ("--header", !args.header.is_empty()),
+        ("--origin", args.origin.is_some()),
+        ("--host", args.host.is_some()),
+        ("--user", args.user.is_some()),
+        ("--bearer", args.bearer.is_some()),
+        ("--cookie", !args.cookie.is_empty()),
+        ("--max-redirects", args.max_redirects > 0),
+    ])
+}
+
+/// The first flag that is given.
+fn first(flags: &[(&'static str, bool)]) -> Option<&'static str> {
+    flags.iter().find(|(_, given)| *given).map(|(flag, _)| *flag)
+}
