@@ -204,8 +204,11 @@ impl Join<'_> {
                 self.close(Side::Near);
                 Continue(())
             }
-            // A Close that was written as an envelope: its author still hears what comes back.
-            Event::Closed(side, close) if self.end(side).stream.half_closes() => {
+            // A Close that was written as an envelope: its author still hears what comes back, unless
+            // nobody listens there any more (a hub has shown the peer the door).
+            Event::Closed(side, close)
+                if self.end(side).stream.half_closes() && !self.lane(side.other()).done =>
+            {
                 self.send_close(side.other(), close);
                 Continue(())
             }
