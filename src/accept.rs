@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
@@ -18,6 +18,7 @@ use crate::endpoint::{Call, Endpoint, HostPort, Side};
 use crate::error::{Error, Kind, Result, plain};
 use crate::framing::Framing;
 use crate::http::Request;
+use crate::lock::lock;
 use crate::relay::{self, Counts, Ended, Pair};
 use crate::report;
 use crate::trace::Trace;
@@ -102,7 +103,7 @@ impl Handshake {
     }
 
     fn place(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -5,9 +5,10 @@
 //! Queues are bounded in messages and in bytes, and `--slow` says what happens at the bound.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::cli::{HubArgs, Slow};
+use crate::lock::lock;
 
 mod member;
 mod name;
@@ -37,7 +38,7 @@ impl Hubs {
     /// Joins a room in which everybody hears everybody else. Rooms stay: their names come from
     /// the command line, so there are not many.
     pub(crate) fn join(&self, room: &str, name: Option<&str>, address: &str) -> Member {
-        let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rooms = lock(&self.rooms);
         let room = match rooms.get(room) {
             Some(room) => room.clone(),
             None => {

@@ -3,9 +3,11 @@
 
 use std::io;
 use std::os::unix::net::UnixListener;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use listenfd::ListenFd;
+
+use crate::lock::lock;
 
 /// The sockets that are left.
 pub struct Inherited(Mutex<Left>);
@@ -41,7 +43,7 @@ impl Inherited {
         &self,
         take: impl FnOnce(&mut ListenFd, usize) -> io::Result<Option<T>>,
     ) -> io::Result<Option<T>> {
-        let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left = lock(&self.0);
         let next = left.next;
         if next >= left.fds.len() {
             return Ok(None);

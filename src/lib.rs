@@ -30,6 +30,7 @@ pub mod backoff;
 pub mod context;
 pub mod error;
 pub mod inherited;
+mod lock;
 pub mod metrics;
 pub mod report;
 pub mod signal;

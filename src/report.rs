@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 
 use serde::Serialize;
 
@@ -11,6 +11,7 @@ use crate::cli::{Announce, ReportArgs, When};
 use crate::duplex::{Body, Message};
 use crate::endpoint::Side;
 use crate::error::{Error, Result};
+use crate::lock::lock;
 
 mod access;
 
@@ -28,7 +29,7 @@ pub(crate) type Diversion = Box<dyn Fn(&str) + Send>;
 /// stderr that is not the terminal gets its lines in any case.
 pub(crate) fn divert(to: Option<Diversion>) {
     let to = to.filter(|_| io::stderr().is_terminal());
-    *DIVERSION.lock().unwrap_or_else(PoisonError::into_inner) = to;
+    *lock(&DIVERSION) = to;
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -78,7 +79,7 @@ pub fn logs_messages() -> bool {
 fn line(text: fmt::Arguments<'_>) {
     let mut line = text.to_string();
     line.push('\n');
-    if let Some(print) = &*DIVERSION.lock().unwrap_or_else(PoisonError::into_inner) {
+    if let Some(print) = &*lock(&DIVERSION) {
         return print(&line);
     }
     let _ = io::stderr().lock().write_all(line.as_bytes());

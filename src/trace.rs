@@ -2,10 +2,11 @@
 //! peer's handshakes said. A probe asserts on it, a timeout names its phase, a report prints it.
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::http::Response;
+use crate::lock::lock;
 
 /// Filled while one chain connects.
 #[derive(Debug, Default)]
@@ -105,7 +106,7 @@ impl Trace {
 
     /// The facts, to read or to add to.
     pub fn facts(&self) -> MutexGuard<'_, Facts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -21,6 +21,7 @@ use rustyline::{ColorMode, Config, Editor, ExternalPrinter, Prompt};
 use tokio::sync::mpsc;
 
 use crate::error::{Error, Kind, Result, plain};
+use crate::lock::lock;
 use crate::report;
 
 mod history;
@@ -337,8 +338,4 @@ fn write(text: &str) {
     let mut stdout = io::stdout().lock();
     // A terminal that is gone shows nothing.
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

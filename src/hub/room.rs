@@ -1,13 +1,14 @@
 //! The table of seats of one room.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::Member;
 use crate::cli::Slow;
 use crate::duplex::{Close, Message};
+use crate::lock::lock;
 use crate::report;
 
 /// How many bytes wait for a slow member, whatever `--queue` allows.
@@ -244,7 +245,7 @@ impl Room {
     }
 
     fn seats(&self) -> MutexGuard<'_, Seats> {
-        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.seats)
     }
 }
 

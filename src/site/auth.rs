@@ -1,7 +1,7 @@
 //! Who may come in: the users of `--basic-auth` and the tokens of `--bearer-auth`.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -11,6 +11,7 @@ use super::Answer;
 use crate::accept::Peer;
 use crate::error::{Error, Kind, Result, plain};
 use crate::http::{Request, basic, credentials};
+use crate::lock::lock;
 use crate::report;
 
 /// Either list suffices; without a list, everybody may come in.
@@ -131,7 +132,7 @@ impl Watched {
 
     /// The entries of now. A file that cannot be read any more changes nothing.
     fn entries(&self) -> Arc<[Entry]> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         if state.checked.elapsed() >= Duration::from_secs(1) {
             state.checked = Instant::now();
             let version = version(&self.path);

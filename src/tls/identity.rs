@@ -3,7 +3,7 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair};
@@ -16,6 +16,7 @@ use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use super::cert::{Summary, day, fingerprint, now};
 use super::pem;
 use crate::error::{Error, Kind, Result};
+use crate::lock::lock;
 use crate::report;
 
 /// `--cert` and `--key`.
@@ -53,7 +54,7 @@ impl Files {
     }
 
     fn current(&self) -> Arc<CertifiedKey> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         if state.checked.elapsed() >= Self::EVERY {
             state.checked = Instant::now();
             let stamps = [stamp(&self.cert), stamp(&self.key)];

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::process::ExitStatus;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::complaints;
 use crate::cli::ExecArgs;
 use crate::error::{Error, Kind, Result};
+use crate::lock::lock;
 use crate::report;
 
 /// The children of one run.
@@ -37,10 +38,6 @@ impl Drop for KillOnDrop<'_> {
             let _ = kill_process_group(group, Signal::KILL);
         }
     }
-}
-
-fn lock(groups: &Groups) -> MutexGuard<'_, HashSet<Pid>> {
-    groups.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The right to start one more child.
