@@ -38,8 +38,8 @@ Register-ArgumentCompleter -Native -CommandName 'towline' -ScriptBlock {
             break
         }
         'towline;connect' {
-            [CompletionResult]::new('-s', '-s', [CompletionResultType]::ParameterName, 'Send a message; ${NAME} in it is what a --capture before it has found')
-            [CompletionResult]::new('--send', '--send', [CompletionResultType]::ParameterName, 'Send a message; ${NAME} in it is what a --capture before it has found')
+            [CompletionResult]::new('-s', '-s', [CompletionResultType]::ParameterName, 'Send a message; ${NAME} in it is what a --capture before it has found, $${NAME} is itself')
+            [CompletionResult]::new('--send', '--send', [CompletionResultType]::ParameterName, 'Send a message; ${NAME} in it is what a --capture before it has found, $${NAME} is itself')
             [CompletionResult]::new('--send-bin', '--send-bin', [CompletionResultType]::ParameterName, 'Send a binary message')
             [CompletionResult]::new('--send-file', '--send-file', [CompletionResultType]::ParameterName, 'Send all of a file as one message: text if it is UTF-8, unless --binary says otherwise')
             [CompletionResult]::new('--ping', '--ping', [CompletionResultType]::ParameterName, 'Send a Ping')

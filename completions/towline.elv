@@ -34,8 +34,8 @@ set edit:completion:arg-completer[towline] = {|@words|
             cand help 'Print the help of a verb, or about addresses or exit codes'
         }
         &'towline;connect'= {
-            cand -s 'Send a message; ${NAME} in it is what a --capture before it has found'
-            cand --send 'Send a message; ${NAME} in it is what a --capture before it has found'
+            cand -s 'Send a message; ${NAME} in it is what a --capture before it has found, $${NAME} is itself'
+            cand --send 'Send a message; ${NAME} in it is what a --capture before it has found, $${NAME} is itself'
             cand --send-bin 'Send a binary message'
             cand --send-file 'Send all of a file as one message: text if it is UTF-8, unless --binary says otherwise'
             cand --ping 'Send a Ping'

@@ -36,7 +36,7 @@ complete -c towline -n "__fish_towline_needs_command" -f -a "serve" -d 'Join eve
 complete -c towline -n "__fish_towline_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
 complete -c towline -n "__fish_towline_needs_command" -f -a "man" -d 'Print a manual page, or write them all into a directory'
 complete -c towline -n "__fish_towline_needs_command" -f -a "help" -d 'Print the help of a verb, or about addresses or exit codes'
-complete -c towline -n "__fish_towline_using_subcommand connect" -s s -l send -d 'Send a message; ${NAME} in it is what a --capture before it has found' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -s s -l send -d 'Send a message; ${NAME} in it is what a --capture before it has found, $${NAME} is itself' -r
 complete -c towline -n "__fish_towline_using_subcommand connect" -l send-bin -d 'Send a binary message' -r
 complete -c towline -n "__fish_towline_using_subcommand connect" -l send-file -d 'Send all of a file as one message: text if it is UTF-8, unless --binary says otherwise' -r -F
 complete -c towline -n "__fish_towline_using_subcommand connect" -l ping -d 'Send a Ping' -r

@@ -5,10 +5,12 @@
 
 #![allow(missing_docs, reason = "a flattened group is described by its own type")]
 
+use std::env;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Styles};
+use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::endpoint::Endpoint;
@@ -37,6 +39,38 @@ pub struct Cli {
     /// How to report
     #[command(flatten)]
     pub report: ReportArgs,
+}
+
+impl Cli {
+    /// Reads the command line.
+    ///
+    /// # Errors
+    /// What is wrong with it, or the help that was asked for.
+    pub fn read() -> Result<Self, clap::Error> {
+        let error = match Self::try_parse() {
+            Err(error) if error.use_stderr() => error,
+            cli_or_help => return cli_or_help,
+        };
+        let words = env::args_os().filter_map(|word| word.into_string().ok());
+        let words = words.collect::<Vec<_>>();
+        Err(match words.windows(2).find(|pair| lacks_equals(&pair[0], &pair[1])) {
+            Some([flag, value, ..]) => {
+                let what = format!("the value of {flag} needs an equals sign: {flag}={value}");
+                Self::command().error(ErrorKind::ValueValidation, what)
+            }
+            _ => error,
+        })
+    }
+}
+
+/// Whether `value` was meant for a flag that can stand alone, and so was read as an address, which
+/// it cannot be.
+fn lacks_equals(flag: &str, value: &str) -> bool {
+    let takes_one =
+        |arg: &clap::Arg| arg.is_require_equals_set() && arg.get_long() == flag.strip_prefix("--");
+    !value.starts_with('-')
+        && value.parse::<Endpoint>().is_err()
+        && Cli::command().get_subcommands().any(|verb| verb.get_arguments().any(takes_one))
 }
 
 /// All verbs and flags, for whoever writes about them: help, manual, completions.

@@ -2,14 +2,13 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use tokio::runtime::Builder;
 use towline::cli::{Cli, Command};
 use towline::error::{Error, Kind, Result};
 use towline::{command, report};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read().unwrap_or_else(|error| error.exit());
     report::init(&cli.report);
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,

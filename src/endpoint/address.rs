@@ -80,15 +80,25 @@ impl Hop {
             return hop.map_err(|why| format!("`{}`: {why}", redacted(text)));
         }
         // `host:port`, `:8010` and `[::1]:80/path` are `ws://`.
-        let authority = text.split('/').next().unwrap_or(text);
-        let port = authority.rsplit(':').next().filter(|_| authority.contains(':'));
-        if port.is_some_and(|port| port.parse::<u16>().is_ok()) {
+        if is_host_and_port(text) {
             return ws::Ws::parse("ws", &format!("//{text}"))
                 .map(Self::Ws)
                 .map_err(|why| format!("`{}`: {why}", redacted(text)));
         }
         Err(unknown(text))
     }
+}
+
+/// Whether this can only be meant as a host and a port, be the port right or wrong: `db:x` may be
+/// a scheme that is misspelt, `:x` and `10.0.0.1:x` cannot.
+fn is_host_and_port(text: &str) -> bool {
+    let authority = text.split('/').next().unwrap_or(text);
+    authority.rsplit_once(':').is_some_and(|(host, port)| {
+        let number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+        // `a.b://` is a scheme that is not known.
+        let name = host.contains('.') && (!port.is_empty() || !text.contains("://"));
+        number || name || host.is_empty() || authority.starts_with('[')
+    })
 }
 
 /// A hop that cannot be parsed, without the login that may stand in it.
@@ -105,7 +115,7 @@ fn redacted(text: &str) -> String {
 fn unknown(text: &str) -> String {
     let known = Endpoint::SCHEMES.iter().flat_map(|scheme| scheme.names);
     match text.split_once(':') {
-        Some((name, _)) if text.contains("://") || !name.contains('.') => {
+        Some((name, _)) => {
             let guess = known.clone().find(|known| {
                 known.len() > 1
                     && (known.starts_with(name) || name.starts_with(**known))
@@ -123,6 +133,6 @@ fn unknown(text: &str) -> String {
                 }
             }
         }
-        _ => format!("`{text}` has no scheme; did you mean `ws://{text}` or `file:{text}`?"),
+        None => format!("`{text}` has no scheme; did you mean `ws://{text}` or `file:{text}`?"),
     }
 }

@@ -179,7 +179,10 @@ impl HostPort {
             return Err(format!("`{host}` is not a host name"));
         }
         let port = match port {
-            Some(port) => port.parse().map_err(|_| format!("`{port}` is not a port"))?,
+            Some("") => return Err("a port is missing after the colon".into()),
+            Some(port) => {
+                port.parse().map_err(|_| format!("`{port}` is not a port, which is 0 to 65535"))?
+            }
             None => default.ok_or("a port is missing, as in host:8010")?,
         };
         Ok(Self { host: host.to_owned(), port })

@@ -43,6 +43,11 @@ impl Scheme for Ws {
     const SHAPE: Shape = Shape::Messages;
 
     fn parse(name: &str, rest: &str) -> Result<Self, String> {
+        if rest.starts_with('/') && !rest.starts_with("//") {
+            // Read as a path on this machine, it would connect where nobody meant to.
+            let meant = format!("`{name}:/{rest}`, or `{name}://{rest}` for this machine");
+            return Err(format!("the host stands after two slashes; did you mean {meant}?"));
+        }
         let (authority, path) = authority_and_path(rest);
         let (login, authority) = match authority.rsplit_once('@') {
             Some((login, authority)) => (Some(login.parse()?), authority),

@@ -38,7 +38,7 @@ const FLAGS: &[Flag] = &[
     Flag {
         long: "send",
         value: "TEXT",
-        help: "Send a message; ${NAME} in it is what a --capture before it has found",
+        help: "Send a message; ${NAME} in it is what a --capture before it has found, $${NAME} is itself",
         parse: |text| Action::send(text).map(Item::Step),
     },
     Flag {
@@ -232,7 +232,7 @@ impl FromArgMatches for Script {
             }
         }
         check_captures(&script.steps)
-            .map_err(|what| clap::Error::raw(ErrorKind::ValueValidation, format!("{what}\n")))?;
+            .map_err(|what| clap::Error::raw(ErrorKind::ValueValidation, what))?;
         Ok(script)
     }
 
@@ -252,18 +252,16 @@ impl Args for Script {
     }
 }
 
-/// A capture needs a message, and what it names is used after it. Where nothing is captured,
-/// `${NAME}` is text like any other.
+/// A capture needs a message, and what it names is used after it.
 fn check_captures(steps: &[Step]) -> Result<(), String> {
-    let captures = |step: &Step| matches!(step.action, Action::Capture { .. });
-    if !steps.iter().any(captures) {
-        return Ok(());
-    }
     let mut defined: Vec<&str> = Vec::new();
     let mut has_message = false;
     for step in steps {
         if let Some(name) = step.action.names().iter().find(|it| !defined.contains(&it.as_str())) {
-            return Err(format!("{}: no --capture before it finds `{name}`", step.written));
+            return Err(format!(
+                "{}: no --capture before it finds `{name}`; $${{{name}}} is the text itself",
+                step.written
+            ));
         }
         match &step.action {
             Action::Capture { .. } if !has_message => {
@@ -359,7 +357,8 @@ mod tests {
         assert!(
             parse(&["-e", "a", "--capture", "a=/a", "--capture", "b=/b", "-s", "${a}"]).is_ok()
         );
-        assert!(parse(&["-s", "${HOME}"]).is_ok());
+        assert!(parse(&["-s", "${HOME}"]).is_err());
+        assert!(parse(&["-s", "$${HOME}"]).is_ok());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Text with `${NAME}` in it, where NAME was captured by an earlier step.
+//! Text with `${NAME}` in it, where NAME was captured by an earlier step. `$${` is `${` as it is.
 
 use std::collections::BTreeMap;
 
@@ -22,6 +22,11 @@ impl Template {
         while let Some(at) = rest.find("${") {
             literal.push_str(&rest[..at]);
             rest = &rest[at..];
+            if literal.ends_with('$') {
+                literal.push('{');
+                rest = &rest[2..];
+                continue;
+            }
             match rest[2..].split_once('}').filter(|(name, _)| is_name(name)) {
                 Some((name, after)) => {
                     parts.push(Part::Literal(std::mem::take(&mut literal)));
@@ -56,8 +61,7 @@ impl Template {
         }
     }
 
-    /// The text. A name that nothing has captured stands for itself, since payloads of template
-    /// languages look just like it.
+    /// The text. A name that nothing has captured stands for itself; in a step there is none.
     pub(super) fn fill(&self, captures: &Captures) -> String {
         self.fill_with(captures, str::to_owned)
     }
@@ -96,6 +100,7 @@ mod tests {
             ("${other} ${2} ${ ${}", "${other} ${2} ${ ${}"),
             ("${${id}", "${7"),
             ("$id {id}", "$id {id}"),
+            ("$${id} $${} $$ $${", "${id} ${} $$ ${"),
             ("", ""),
         ] {
             assert_eq!(Template::parse(text).fill(&captures), want, "{text}");
@@ -108,7 +113,8 @@ mod tests {
     proptest! {
         #[test]
         fn without_captures_text_is_itself(text in "[${}a-c0 ]{0,20}") {
-            prop_assert_eq!(Template::parse(&text).fill(&Captures::new()), text);
+            let escaped = text.replace("${", "$${");
+            prop_assert_eq!(Template::parse(&escaped).fill(&Captures::new()), text);
         }
     }
 }
