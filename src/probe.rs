@@ -17,6 +17,7 @@ mod mute;
 mod pattern;
 mod play;
 mod record;
+mod reports;
 mod script;
 mod session;
 mod step;

@@ -220,19 +220,26 @@ impl FromArgMatches for Script {
         items.sort_by_key(|(index, ..)| *index);
         let options = Options::from_arg_matches(matches)?;
         let mut script = Self { options, ..Self::default() };
+        // The last `--within`, while no step has followed it.
+        let mut idle = None;
         for (_, written, item) in items {
             match item {
                 Item::Step(action) => {
+                    idle = None;
                     let within = script.within.unwrap_or(WITHIN);
                     script.steps.push(Step { written, within, action });
                 }
                 Item::Check(check) => script.checks.push((written, check)),
                 Item::Reject(pattern) => script.rejects.push((written, pattern)),
-                Item::Within(within) => script.within = Some(within),
+                Item::Within(within) => (script.within, idle) = (Some(within), Some(written)),
             }
         }
-        check_captures(&script.steps)
-            .map_err(|what| clap::Error::raw(ErrorKind::ValueValidation, what))?;
+        let unusable = |what| clap::Error::raw(ErrorKind::ValueValidation, what);
+        if let Some(within) = idle.filter(|_| script.options.count.is_none()) {
+            let what = format!("{within}: no step stands after it; it is for those that do");
+            return Err(unusable(what));
+        }
+        check_captures(&script.steps).map_err(unusable)?;
         Ok(script)
     }
 
@@ -344,6 +351,7 @@ mod tests {
             (&["--count", "0"], "--count"),
             (&["--report", "xml"], "json, or json=FILE"),
             (&["-e", "a", "--capture", "a=b"], "--capture"),
+            (&["-e", "a", "--within", "1s"], "--within '1s': no step stands after it"),
             (&["--capture", "a=/a"], "--capture 'a=/a': no --expect stands right before it"),
             (&["-e", "a", "-s", "x", "--capture", "a=/a"], "no --expect stands right before it"),
             (

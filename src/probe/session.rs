@@ -1,7 +1,6 @@
 //! A script played against one connection, and what came of it.
 
 use std::future::poll_fn;
-use std::path::Path;
 use std::time::Duration;
 
 use futures_util::SinkExt;
@@ -9,10 +8,9 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::end::End;
-use super::junit;
 use super::play::{Play, after};
-use super::record::Record;
-use super::script::{ReportTo, Script};
+use super::reports::Reports;
+use super::script::Script;
 use super::step::Action;
 use super::tap::{By, Rejects, Shared, Tap};
 use super::template::Captures;
@@ -39,6 +37,7 @@ pub struct Session<'a> {
     pub(super) checked: Vec<Result<(), String>>,
     /// How long the steps took that were played to their end.
     pub(super) took: Vec<Duration>,
+    reports: Reports,
 }
 
 /// How far a run has come.
@@ -66,7 +65,7 @@ impl<'a> Session<'a> {
     /// The run begins: time is measured from here on.
     ///
     /// # Errors
-    /// A file to be sent is not the text that `--text` says it is.
+    /// A file to be sent is not the text that `--text` says it is, or a report has no place.
     pub fn new(script: &'a Script, cx: &Context, target: &Endpoint) -> Result<Self> {
         let typing = cx.shared.join.typing();
         for step in &script.steps {
@@ -96,6 +95,7 @@ impl<'a> Session<'a> {
             stage: Stage::Connecting,
             checked: Vec::new(),
             took: Vec::new(),
+            reports: Reports::create(script)?,
         })
     }
 
@@ -126,6 +126,9 @@ impl<'a> Session<'a> {
                 let _ = timeout(Close::PATIENCE, finish).await;
             }
             return Err(error);
+        }
+        if self.script.is_empty() {
+            self.stage = Stage::Played;
         }
         Ok(far)
     }
@@ -255,7 +258,7 @@ impl<'a> Session<'a> {
             Stage::Count => "--count".to_owned(),
             Stage::Connecting => "connecting".to_owned(),
             Stage::Handshake => "looking at the handshake".to_owned(),
-            Stage::Played => "all steps played".to_owned(),
+            Stage::Played => "both ends are still open".to_owned(),
         }
     }
 
@@ -271,27 +274,10 @@ impl<'a> Session<'a> {
     /// The outcome's own, or a report that cannot be written.
     pub fn finish(&self, outcome: Result<()>, trace: &Trace) -> Result<()> {
         let facts = trace.facts().clone();
-        let written = self.write_reports(&outcome, &facts);
+        let written = self.reports.write(self, outcome.as_ref().err(), &facts);
         if let (Err(_), Err(error)) = (&outcome, &written) {
             report::warn(format_args!("{error}"));
         }
         outcome.and(written)
-    }
-
-    fn write_reports(&self, outcome: &Result<()>, facts: &Facts) -> Result<()> {
-        let write = |path: &Path, text: String| {
-            std::fs::write(path, text).map_err(|error| Error::io(error).at(path.display()))
-        };
-        if let Some(to) = &self.script.options.report {
-            let line = Record::new(self, outcome.as_ref().err(), facts).to_line()?;
-            match to {
-                ReportTo::Stderr => report::record(&line),
-                ReportTo::File(path) => write(path, line + "\n")?,
-            }
-        }
-        match &self.script.options.junit {
-            Some(path) => write(path, junit::document(self, outcome.as_ref().err())),
-            None => Ok(()),
-        }
     }
 }

@@ -392,9 +392,25 @@ fn reports_go_to_files_whatever_the_outcome() {
     let output =
         probe(&format!("127.0.0.1:{}", closed.port), &["-e", "x", "--junit", "/dev/stdout"]);
     output.code(4).stdout_has(r#"failures="0" errors="1" skipped="1""#);
-    probe(&address, &["-s", "x", "-e", "x", "--junit", "/nowhere/j.xml"])
-        .code(14)
-        .stderr_has("/nowhere/j.xml: no such file");
+}
+
+#[test]
+fn a_report_without_a_place_is_found_before_anything_is_connected() {
+    let closed = ClosedPort::new();
+    let address = format!("127.0.0.1:{}", closed.port);
+    for flag in [["--junit", "/nowhere/j.xml"], ["--report", "json=/nowhere/r.json"]] {
+        let out = probe(&address, &["-s", "x", "-e", "x", flag[0], flag[1]]);
+        let path = flag[1].trim_start_matches("json=");
+        out.code(2).stderr_has(&format!("{} {path}: no such file", flag[0]));
+    }
+}
+
+#[test]
+fn a_join_that_takes_too_long_says_that_it_was_joined() {
+    let server = Towline::serve(["127.0.0.1:0", "null:"]);
+    let args = [&*server.address(), "--timeout", "200ms"];
+    let out = Towline::connect(args).stdin_open().run();
+    out.code(8).stderr_has("(--timeout): both ends are still open");
 }
 
 #[test]
@@ -403,7 +419,7 @@ fn a_signal_ends_a_script_with_a_report() {
         peer.text("here");
         assert_eq!(peer.until_close(), 1001);
     });
-    let args = [&*server.ws("/"), "-e", "here", "-e", "there", "--within", "inf"];
+    let args = [&*server.ws("/"), "-e", "here", "--within", "inf", "-e", "there"];
     let mut run = Towline::connect(args).args(["--report", "json"]).spawn();
     run.read_until("here");
     run.signal(Signal::TERM);
