@@ -17,6 +17,12 @@ use crate::endpoint::Shape;
 pub use crate::endpoint::Text;
 use crate::error::{Error, Result};
 
+mod voiced;
+mod watched;
+
+pub(crate) use voiced::{mute, voiced};
+pub(crate) use watched::{Watch, Watched};
+
 /// What every endpoint becomes once it is connected.
 pub enum Duplex {
     /// Bytes without boundaries.

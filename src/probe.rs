@@ -13,7 +13,6 @@ mod end;
 mod flags;
 mod handshake;
 mod junit;
-mod mute;
 mod pattern;
 mod play;
 mod record;
@@ -25,6 +24,5 @@ mod tap;
 mod template;
 mod wire;
 
-pub use mute::mute;
 pub use script::Script;
 pub use session::{Next, Session};

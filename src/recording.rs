@@ -10,10 +10,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use futures_util::{Sink, Stream};
+use futures_util::Stream;
 use tokio::time::{Instant, Sleep};
 
-use crate::duplex::{Body, ByteStream, Close, Message, MessageIo, MessageStream};
+use crate::duplex::{ByteStream, Message, MessageStream, Watch, Watched, voiced};
 use crate::endpoint::Console;
 use crate::error::{Error, Kind, Result, plain};
 use crate::framing::{Clock, Decoder, Direction, Envelope, Framed};
@@ -39,8 +39,8 @@ impl Log {
     }
 
     /// Records what goes through the far end of a join.
-    pub(crate) fn wrap(self: &Arc<Self>, messages: MessageStream) -> MessageStream {
-        Box::new(Recorded { inner: messages, log: self.clone(), closed: false })
+    pub(crate) fn wrap(self: &Arc<Self>, far: MessageStream) -> MessageStream {
+        Watched::boxed(far, Recorder(self.clone()))
     }
 
     /// One write a message, so that what is in the file is whole when the run is killed.
@@ -51,91 +51,24 @@ impl Log {
     }
 }
 
-/// A far end whose messages are written down.
-struct Recorded {
-    inner: MessageStream,
-    log: Arc<Log>,
-    /// Whether we have said goodbye, which the file shows once.
-    closed: bool,
-}
+/// Writes down what passes.
+struct Recorder(Arc<Log>);
 
-impl Recorded {
-    fn goodbye(&mut self, close: Close) -> Result<()> {
-        if std::mem::replace(&mut self.closed, true) {
-            return Ok(());
-        }
-        self.log.write(&Body::Close(close).into(), Direction::Out)
+impl Watch for Recorder {
+    fn received(&mut self, message: &Message) -> Result<()> {
+        self.0.write(message, Direction::In)
+    }
+
+    fn sent(&mut self, message: &Message) -> Result<()> {
+        self.0.write(message, Direction::Out)
     }
 }
 
-impl Stream for Recorded {
-    type Item = Result<Message>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let message = ready!(Pin::new(&mut self.inner).poll_next(cx));
-        if let Some(Ok(message)) = &message {
-            self.log.write(message, Direction::In)?;
-        }
-        Poll::Ready(message)
-    }
-}
-
-impl Sink<Message> for Recorded {
-    type Error = Error;
-
-    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.inner).poll_ready(cx)
-    }
-
-    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<()> {
-        self.closed |= matches!(message.body, Body::Close(_));
-        self.log.write(&message, Direction::Out)?;
-        Pin::new(&mut self.inner).start_send(message)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        if !self.inner.half_closes() {
-            self.goodbye(Close::new(1000, ""))?;
-        }
-        Pin::new(&mut self.inner).poll_close(cx)
-    }
-}
-
-impl MessageIo for Recorded {
-    fn half_closes(&self) -> bool {
-        self.inner.half_closes()
-    }
-
-    fn abort(&mut self, why: &Error) {
-        // The connection is at its end; a disk that fails now changes nothing.
-        let _ = self.goodbye(why.into());
-        self.inner.abort(why);
-    }
-
-    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.inner.poll_finish(cx)
-    }
-
-    fn endless(&self) -> bool {
-        self.inner.endless()
-    }
-
-    fn answers_pings(&self) -> bool {
-        self.inner.answers_pings()
-    }
-}
-
-/// The near end of a join that says what was said in a recording, when it was said, and prints
-/// what is received.
-pub(crate) struct Replay {
+/// What was said in a recording, when it was said.
+struct Replay {
     records: std::vec::IntoIter<Record>,
     next: Option<(Message, Pin<Box<Sleep>>)>,
     started: Option<Instant>,
-    output: Framed,
 }
 
 /// A message that was sent, and how long after the first record.
@@ -144,17 +77,16 @@ struct Record {
     due: Duration,
 }
 
-impl Replay {
-    /// Reads the whole recording, so that a malformed line is found before anything is sent.
-    ///
-    /// # Errors
-    /// [`Kind::Usage`], naming the file and the line.
-    pub(crate) fn open(path: &Path, speed: f64, decoder: Decoder) -> Result<Self> {
-        let file = File::open(path).map_err(|error| unusable(path, &error))?;
-        let records = read(BufReader::new(file), speed, path)?.into_iter();
-        let output = Framed::new(ByteStream::other(Console::new()), decoder);
-        Ok(Self { records, next: None, started: None, output })
-    }
+/// The near end of a join that says what was said in a recording, and prints what is received. The
+/// whole recording is read at once, so that a malformed line is found before anything is sent.
+///
+/// # Errors
+/// [`Kind::Usage`], naming the file and the line.
+pub(crate) fn replay(path: &Path, speed: f64, decoder: Decoder) -> Result<MessageStream> {
+    let file = File::open(path).map_err(|error| unusable(path, &error))?;
+    let records = read(BufReader::new(file), speed, path)?.into_iter();
+    let output = Framed::new(ByteStream::other(Console::new()), decoder);
+    Ok(voiced(Replay { records, next: None, started: None }, Box::new(output)))
 }
 
 fn read(mut input: impl BufRead, speed: f64, path: &Path) -> Result<Vec<Record>> {
@@ -215,30 +147,6 @@ impl Stream for Replay {
         }
         Poll::Ready(this.next.take().map(|(message, _)| Ok(message)))
     }
-}
-
-impl Sink<Message> for Replay {
-    type Error = Error;
-
-    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.output).poll_ready(cx)
-    }
-
-    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<()> {
-        Pin::new(&mut self.output).start_send(message)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.output).poll_flush(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.output).poll_close(cx)
-    }
-}
-
-impl MessageIo for Replay {
-    fn abort(&mut self, _: &Error) {}
 }
 
 #[cfg(test)]

@@ -9,12 +9,12 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::backoff::Backoff;
 use crate::cli::{ConnectArgs, ConsoleArgs};
 use crate::context::Context;
-use crate::duplex::Duplex;
+use crate::duplex::{Duplex, mute};
 use crate::endpoint::{Call, Endpoint, Shape, Side};
 use crate::error::{Error, Kind, Result};
 use crate::framing::Framing;
-use crate::probe::{self, Next, mute};
-use crate::recording::{Log, Replay};
+use crate::probe::{self, Next};
+use crate::recording::{self, Log};
 use crate::relay::{self, Ended, Options, Pair};
 use crate::signal::Signals;
 use crate::trace::Trace;
@@ -87,8 +87,8 @@ impl<'a> Session<'a> {
         let log = log.as_deref().map(Log::create).transpose()?;
         let near_end = match replay {
             Some(path) => {
-                let replay = Replay::open(path, *speed, options.decoder.clone())?;
-                Some(Duplex::Messages(Box::new(replay)))
+                let replay = recording::replay(path, *speed, options.decoder.clone())?;
+                Some(Duplex::Messages(replay))
             }
             None => None,
         };

@@ -16,7 +16,7 @@ use super::tap::{By, Rejects, Shared, Tap};
 use super::template::Captures;
 use super::wire::Wire;
 use crate::context::Context;
-use crate::duplex::{Close, Duplex, MessageStream};
+use crate::duplex::{Close, Duplex, MessageStream, Watched};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Kind, Result};
 use crate::framing::Typing;
@@ -152,7 +152,7 @@ impl<'a> Session<'a> {
 
     /// The far end as the script wants it: counted, and on guard for what it rejects.
     pub fn watch(&mut self, far: MessageStream) -> MessageStream {
-        Box::new(Tap::new(far, self.tally.clone(), self.rejects.clone()))
+        Watched::boxed(far, Tap::new(self.tally.clone(), self.rejects.clone()))
     }
 
     /// Plays the steps over a watched far end. What arrives is passed to the near end; what the

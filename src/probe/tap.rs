@@ -2,16 +2,12 @@
 //! that was rejected ends the session, whoever reads it.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
-
-use futures_util::{Sink, Stream};
 
 use super::pattern::Matcher;
 use super::step::quoted;
-use crate::duplex::{Body, Close, Message, MessageIo, MessageStream};
+use crate::duplex::{Body, Close, Message, Watch};
 use crate::error::{Error, Kind, Result};
 use crate::relay::Count;
 use crate::report::cut;
@@ -54,20 +50,21 @@ impl Shared {
 /// What fails the session if a message matches it, and how it was written.
 pub(super) type Rejects = Vec<(String, Matcher)>;
 
-/// The far end, watched.
+/// Keeps the tally, and looks out for what is rejected.
 pub(super) struct Tap {
-    far: MessageStream,
     tally: Shared,
     rejects: Rejects,
     since: Instant,
 }
 
 impl Tap {
-    pub(super) fn new(far: MessageStream, tally: Shared, rejects: Rejects) -> Self {
-        Self { far, tally, rejects, since: Instant::now() }
+    pub(super) fn new(tally: Shared, rejects: Rejects) -> Self {
+        Self { tally, rejects, since: Instant::now() }
     }
+}
 
-    fn received(&self, message: &Message) -> Result<()> {
+impl Watch for Tap {
+    fn received(&mut self, message: &Message) -> Result<()> {
         let mut tally = self.tally.get();
         if let Body::Close(close) = &message.body {
             tally.close.get_or_insert((close.clone(), By::Peer));
@@ -90,6 +87,18 @@ impl Tap {
         let what = format!("{}: received {}", self.rejects[hit].0, quoted(&shown(message), '"'));
         Err(Error::new(Kind::Expectation, what))
     }
+
+    fn sent(&mut self, message: &Message) -> Result<()> {
+        let mut tally = self.tally.get();
+        match &message.body {
+            Body::Text(_) | Body::Binary(_) => add(&mut tally.sent, message.payload()),
+            Body::Close(close) => {
+                tally.close.get_or_insert((close.clone(), By::Us));
+            }
+            Body::Ping(_) | Body::Pong(_) => {}
+        }
+        Ok(())
+    }
 }
 
 /// The beginning of a message as text; what is not UTF-8 as hexadecimal digits.
@@ -108,75 +117,4 @@ pub(super) fn shown(message: &Message) -> String {
 fn add(count: &mut Count, payload: &[u8]) {
     count.messages += 1;
     count.bytes += payload.len() as u64;
-}
-
-impl Stream for Tap {
-    type Item = Result<Message>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let item = ready!(Pin::new(&mut self.far).poll_next(cx));
-        Poll::Ready(item.map(|message| {
-            let message = message?;
-            self.received(&message)?;
-            Ok(message)
-        }))
-    }
-}
-
-impl Sink<Message> for Tap {
-    type Error = Error;
-
-    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.far).poll_ready(cx)
-    }
-
-    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<()> {
-        {
-            let mut tally = self.tally.get();
-            match &message.body {
-                Body::Text(_) | Body::Binary(_) => add(&mut tally.sent, message.payload()),
-                Body::Close(close) => {
-                    tally.close.get_or_insert((close.clone(), By::Us));
-                }
-                Body::Ping(_) | Body::Pong(_) => {}
-            }
-        }
-        Pin::new(&mut self.far).start_send(message)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.far).poll_flush(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        if !self.far.half_closes() {
-            self.tally.get().close.get_or_insert((Close::new(1000, ""), By::Us));
-        }
-        Pin::new(&mut self.far).poll_close(cx)
-    }
-}
-
-impl MessageIo for Tap {
-    fn half_closes(&self) -> bool {
-        self.far.half_closes()
-    }
-
-    fn answers_pings(&self) -> bool {
-        self.far.answers_pings()
-    }
-
-    fn abort(&mut self, why: &Error) {
-        if !self.far.half_closes() {
-            self.tally.get().close.get_or_insert((Close::from(why), By::Us));
-        }
-        self.far.abort(why);
-    }
-
-    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.far.poll_finish(cx)
-    }
-
-    fn endless(&self) -> bool {
-        self.far.endless()
-    }
 }
