@@ -19,8 +19,8 @@ set edit:completion:arg-completer[towline] = {|@words|
     var completions = [
         &'towline'= {
             cand --color 'When to use colours; NO_COLOR is respected'
-            cand -v 'Say more on stderr: -v what happens and what peers say, -vv every message'
-            cand --verbose 'Say more on stderr: -v what happens and what peers say, -vv every message'
+            cand -v 'Say more on stderr: -v what happens and what peers say, -vv every message and every step of a probe'
+            cand --verbose 'Say more on stderr: -v what happens and what peers say, -vv every message and every step of a probe'
             cand -q 'Say nothing on stderr but errors; a probe prints no payload either'
             cand --quiet 'Say nothing on stderr but errors; a probe prints no payload either'
             cand -h 'Print help (see more with ''--help'')'
@@ -105,8 +105,8 @@ set edit:completion:arg-completer[towline] = {|@words|
             cand --no-proxy 'Ignore HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY'
             cand -k 'Accept any certificate'
             cand --insecure 'Accept any certificate'
-            cand -v 'Say more on stderr: -v what happens and what peers say, -vv every message'
-            cand --verbose 'Say more on stderr: -v what happens and what peers say, -vv every message'
+            cand -v 'Say more on stderr: -v what happens and what peers say, -vv every message and every step of a probe'
+            cand --verbose 'Say more on stderr: -v what happens and what peers say, -vv every message and every step of a probe'
             cand -q 'Say nothing on stderr but errors; a probe prints no payload either'
             cand --quiet 'Say nothing on stderr but errors; a probe prints no payload either'
             cand -h 'Print help (see more with ''--help'')'
@@ -174,8 +174,8 @@ set edit:completion:arg-completer[towline] = {|@words|
             cand --no-proxy 'Ignore HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY'
             cand -k 'Accept any certificate'
             cand --insecure 'Accept any certificate'
-            cand -v 'Say more on stderr: -v what happens and what peers say, -vv every message'
-            cand --verbose 'Say more on stderr: -v what happens and what peers say, -vv every message'
+            cand -v 'Say more on stderr: -v what happens and what peers say, -vv every message and every step of a probe'
+            cand --verbose 'Say more on stderr: -v what happens and what peers say, -vv every message and every step of a probe'
             cand -q 'Say nothing on stderr but errors; a probe prints no payload either'
             cand --quiet 'Say nothing on stderr but errors; a probe prints no payload either'
             cand -h 'Print help (see more with ''--help'')'
@@ -185,8 +185,8 @@ set edit:completion:arg-completer[towline] = {|@words|
         }
         &'towline;completions'= {
             cand --color 'When to use colours; NO_COLOR is respected'
-            cand -v 'Say more on stderr: -v what happens and what peers say, -vv every message'
-            cand --verbose 'Say more on stderr: -v what happens and what peers say, -vv every message'
+            cand -v 'Say more on stderr: -v what happens and what peers say, -vv every message and every step of a probe'
+            cand --verbose 'Say more on stderr: -v what happens and what peers say, -vv every message and every step of a probe'
             cand -q 'Say nothing on stderr but errors; a probe prints no payload either'
             cand --quiet 'Say nothing on stderr but errors; a probe prints no payload either'
             cand -h 'Print help (see more with ''--help'')'
@@ -197,8 +197,8 @@ set edit:completion:arg-completer[towline] = {|@words|
         &'towline;man'= {
             cand --dir 'Write every page into this directory'
             cand --color 'When to use colours; NO_COLOR is respected'
-            cand -v 'Say more on stderr: -v what happens and what peers say, -vv every message'
-            cand --verbose 'Say more on stderr: -v what happens and what peers say, -vv every message'
+            cand -v 'Say more on stderr: -v what happens and what peers say, -vv every message and every step of a probe'
+            cand --verbose 'Say more on stderr: -v what happens and what peers say, -vv every message and every step of a probe'
             cand -q 'Say nothing on stderr but errors; a probe prints no payload either'
             cand --quiet 'Say nothing on stderr but errors; a probe prints no payload either'
             cand -h 'Print help (see more with ''--help'')'
@@ -208,8 +208,8 @@ set edit:completion:arg-completer[towline] = {|@words|
         }
         &'towline;help'= {
             cand --color 'When to use colours; NO_COLOR is respected'
-            cand -v 'Say more on stderr: -v what happens and what peers say, -vv every message'
-            cand --verbose 'Say more on stderr: -v what happens and what peers say, -vv every message'
+            cand -v 'Say more on stderr: -v what happens and what peers say, -vv every message and every step of a probe'
+            cand --verbose 'Say more on stderr: -v what happens and what peers say, -vv every message and every step of a probe'
             cand -q 'Say nothing on stderr but errors; a probe prints no payload either'
             cand --quiet 'Say nothing on stderr but errors; a probe prints no payload either'
             cand -h 'Print help (see more with ''--help'')'

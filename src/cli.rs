@@ -158,7 +158,7 @@ pub enum Topic {
 /// What is said on stderr
 #[derive(Args, Clone, Debug, Default)]
 pub struct ReportArgs {
-    /// Say more on stderr: -v what happens and what peers say, -vv every message
+    /// Say more on stderr: -v what happens and what peers say, -vv every message and every step of a probe
     #[arg(short, long, action = clap::ArgAction::Count, global = true, help_heading = "Reporting")]
     pub verbose: u8,
 

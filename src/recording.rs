@@ -1,4 +1,4 @@
-//! `--log` and `--replay`: a session as JSON envelopes, one a line, and the same session again.
+//! What was said: written down (`--log`), said again (`--replay`), told on stderr (`-vv`).
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
@@ -17,6 +17,7 @@ use crate::duplex::{ByteStream, Message, MessageStream, Watch, Watched, voiced};
 use crate::endpoint::Console;
 use crate::error::{Error, Kind, Result, plain};
 use crate::framing::{Clock, Decoder, Direction, Envelope, Framed};
+use crate::report;
 
 /// The file of `--log`. Times count from its creation, so that one file holds all connections of a
 /// run that reconnects.
@@ -61,6 +62,25 @@ impl Watch for Recorder {
 
     fn sent(&mut self, message: &Message) -> Result<()> {
         self.0.write(message, Direction::Out)
+    }
+}
+
+/// Tells on stderr what `who`, a far end, says and is told.
+pub(crate) fn told(far: MessageStream, who: String) -> MessageStream {
+    Watched::boxed(far, Teller(who))
+}
+
+struct Teller(String);
+
+impl Watch for Teller {
+    fn received(&mut self, message: &Message) -> Result<()> {
+        report::received(&self.0, message);
+        Ok(())
+    }
+
+    fn sent(&mut self, message: &Message) -> Result<()> {
+        report::sent(&self.0, message);
+        Ok(())
     }
 }
 

@@ -131,10 +131,26 @@ pub fn record(json: &str) {
     line(format_args!("{out}"));
 }
 
-/// A message that was received from the near end of a join, or sent to it, shortened to a line.
+/// A message of a join, seen from its near end.
 pub fn message(who: &str, from: Side, message: &Message) {
-    let way = if from == Side::Near { "received" } else { "sent" };
-    let shown = match &message.body {
+    match from {
+        Side::Near => received(who, message),
+        Side::Far => sent(who, message),
+    }
+}
+
+/// A message that `who` has said, shortened to a line.
+pub fn received(who: &str, message: &Message) {
+    line(format_args!("{}: received: {}", printable(who), shown(message)));
+}
+
+/// A message that `who` is told, shortened to a line.
+pub fn sent(who: &str, message: &Message) {
+    line(format_args!("{}: sent: {}", printable(who), shown(message)));
+}
+
+fn shown(message: &Message) -> String {
+    match &message.body {
         Body::Text(text) => cut(text, 200),
         Body::Binary(data) => {
             let hex: Vec<_> = data.iter().take(32).map(|byte| format!("{byte:02x}")).collect();
@@ -144,8 +160,7 @@ pub fn message(who: &str, from: Side, message: &Message) {
         Body::Ping(_) => "(ping)".to_owned(),
         Body::Pong(_) => "(pong)".to_owned(),
         Body::Close(close) => format!("(close with {})", printable(&close.to_string())),
-    };
-    line(format_args!("{}: {way}: {shown}", printable(who)));
+    }
 }
 
 /// A line of a child's stderr, told apart by who said it.

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::backoff::Backoff;
 use crate::cli::{ConnectArgs, ConsoleArgs};
 use crate::context::Context;
-use crate::duplex::{Duplex, mute};
+use crate::duplex::{Duplex, MessageStream, mute};
 use crate::endpoint::{Call, Endpoint, Shape, Side};
 use crate::error::{Error, Kind, Result};
 use crate::framing::Framing;
@@ -79,7 +79,6 @@ impl<'a> Session<'a> {
         let framing = cx.shared.join.framing([near.framing(), far.framing()]);
         let mut options = Options::new(cx, framing);
         options.keep_near = args.persist.reconnect;
-        options.label = report::logs_messages().then(|| format!("{near:#}").into());
         let probe = probe::Session::new(&args.script, cx, &far)?;
         let trace = Trace::default();
         // Unusable files are found before anything is connected.
@@ -198,22 +197,34 @@ impl<'a> Session<'a> {
         let Some(mut far_end) = self.probe.greet(Ok(far_end), &self.trace).await? else {
             return Ok(Ended::default());
         };
-        if let Some(log) = &self.log {
-            let messages = far_end.into_messages(&self.options.decoder);
-            far_end = Duplex::Messages(log.wrap(messages));
-        }
-        if !self.args.script.is_empty() {
-            let messages = far_end.into_messages(&self.options.decoder);
-            far_end = Duplex::Messages(self.probe.watch(messages));
+        if self.log.is_some() || !self.args.script.is_empty() {
+            far_end = Duplex::Messages(far_end.into_messages(&self.options.decoder));
         }
         let near_end = match self.near_end.take() {
             Some(near_end) => near_end,
             None => self.open_near(&far_end).await?,
         };
-        let mut pair = Pair::new(near_end, far_end, &self.options.decoder);
+        let mut pair = match Pair::new(near_end, far_end, &self.options.decoder) {
+            Pair::Messages(near, far) => Pair::Messages(near, self.watched(far)),
+            bytes @ Pair::Bytes(..) => bytes,
+        };
         let ended = self.play(&mut pair).await;
         self.near_end = Some(pair.into_near());
         ended
+    }
+
+    /// The far end with all who look at what passes.
+    fn watched(&mut self, mut far: MessageStream) -> MessageStream {
+        if report::logs_messages() {
+            far = recording::told(far, format!("{:#}", self.far));
+        }
+        if let Some(log) = &self.log {
+            far = log.wrap(far);
+        }
+        match self.args.script.is_empty() {
+            true => far,
+            false => self.probe.watch(far),
+        }
     }
 
     /// Plays the script, if there is one, and joins the ends if it leaves anything to do.
@@ -230,7 +241,11 @@ impl<'a> Session<'a> {
                 }
             }
         }
-        let (_, outcome) = relay::relay(pair, &self.options).await;
+        let (moved, outcome) = relay::relay(pair, &self.options).await;
+        if report::logs_messages() && matches!(pair, Pair::Bytes(..)) {
+            let (sent, received) = (moved.received.bytes, moved.sent.bytes);
+            report::verbose(format_args!("{:#}: {sent} bytes sent, {received} received", self.far));
+        }
         outcome.map_err(|error| error.at(format_args!("{:#}", self.far)))
     }
 

@@ -193,8 +193,14 @@ impl<'a> Session<'a> {
             self.stage = Stage::Step(at);
             wire.input = last_said.is_none_or(|last| at > last);
             let started = Instant::now();
-            play.step(step, wire).await.map_err(|error| self.located(&error))?;
-            self.took.push(started.elapsed());
+            let played = play.step(step, wire).await;
+            let took = started.elapsed();
+            if report::logs_messages() {
+                let outcome = if played.is_ok() { "done" } else { "failed" };
+                report::verbose(format_args!("{}: {outcome} after {took:.1?}", self.place()));
+            }
+            played.map_err(|error| self.located(&error))?;
+            self.took.push(took);
         }
         wire.input = true;
         if let Some(count) = self.script.options.count {

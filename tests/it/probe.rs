@@ -427,6 +427,26 @@ fn a_signal_ends_a_script_with_a_report() {
 }
 
 #[test]
+fn what_happens_can_be_watched() {
+    let server = echo();
+    let address = server.address();
+    let args = ["-vv", "-s", "ping", "--within", "50ms", "-e", "=ping", "-e", "x"];
+    let out = probe(&address, &args);
+    for line in [
+        format!("{address}: sent: ping\n"),
+        format!("{address}: received: ping\n"),
+        format!("{address}: sent: (close with 1000)\n"),
+        "step 1 (--send 'ping'): done after ".to_owned(),
+        "step 3 (--expect 'x'): failed after ".to_owned(),
+    ] {
+        out.code(9).stderr_has(&line);
+    }
+    let server = Towline::serve(["tcp://127.0.0.1:0", "echo:"]);
+    let out = Towline::connect([&*server.address(), "-vv"]).stdin("four").run();
+    out.code(0).stderr_has(&format!("{}: 4 bytes sent, 4 received", server.address()));
+}
+
+#[test]
 fn a_quiet_probe_speaks_by_its_exit_code() {
     let server = Towline::serve(["127.0.0.1:0", "echo:"]);
     let out = Towline::connect([server.address()]).args(["-q", "-s", "ping", "-e", "=ping"]).run();
