@@ -4,7 +4,6 @@ use std::sync::{Arc, Once, OnceLock};
 
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::server::ResolvesServerCert;
 use tokio_rustls::rustls::sign::SingleCertAndKey;
 use tokio_rustls::rustls::{
     CipherSuite, ClientConfig, CommonState, KeyLogFile, ProtocolVersion, ServerConfig,
@@ -20,6 +19,7 @@ use crate::http::Response;
 use crate::report;
 use crate::trace::{Phase, TlsFacts};
 
+mod accepting;
 mod cert;
 mod explain;
 mod identity;
@@ -28,15 +28,16 @@ mod stream;
 mod trust;
 mod verdict;
 
+use accepting::Accepting;
 use stream::{Carrier, Stream};
-use trust::{ClientVerifier, ServerVerifier};
+use trust::ServerVerifier;
 
 /// TLS configurations, made when they are first needed.
 pub struct Tls {
     client: ClientTlsArgs,
     server: ServerTlsArgs,
     connecting: OnceLock<Result<Arc<ClientConfig>>>,
-    accepting: OnceLock<Result<Arc<ServerConfig>>>,
+    accepting: OnceLock<Result<Accepting>>,
     warned: Once,
 }
 
@@ -185,7 +186,8 @@ impl Tls {
     }
 
     fn server_config(&self) -> Result<Arc<ServerConfig>> {
-        self.accepting.get_or_init(|| server_config(&self.server).map(Arc::new)).clone()
+        let accepting = self.accepting.get_or_init(|| Accepting::new(&self.server));
+        accepting.as_ref().map(Accepting::config).map_err(Error::clone)
     }
 }
 
@@ -218,32 +220,6 @@ fn client_config(args: &ClientTlsArgs) -> Result<ClientConfig> {
         }
         _ => config.with_no_client_auth(),
     };
-    config.key_log = key_log();
-    Ok(config)
-}
-
-fn server_config(args: &ServerTlsArgs) -> Result<ServerConfig> {
-    let provider = Arc::new(provider());
-    let identity: Arc<dyn ResolvesServerCert> = match (&args.cert, &args.key) {
-        (Some(cert), Some(key)) => Arc::new(identity::Files::load(cert, key, &provider)?),
-        _ if args.tls_self_signed => Arc::new(identity::self_signed(&provider)?),
-        _ => {
-            return Err(Error::new(Kind::Usage, "a TLS listener needs a certificate")
-                .hint("--cert FILE --key FILE, or --tls-self-signed"));
-        }
-    };
-    let config = ServerConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error::new(Kind::Tls, error))?;
-    let config = match &args.client_ca {
-        Some(file) => {
-            let verifier = ClientVerifier::authorities(&pem::certificates(file)?, &provider)?;
-            config.with_client_cert_verifier(Arc::new(verifier))
-        }
-        None => config.with_no_client_auth(),
-    };
-    let mut config = config.with_cert_resolver(identity);
-    config.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| Error::new(Kind::Tls, error))?;
     config.key_log = key_log();
     Ok(config)
 }

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use aws_lc_rs::digest::{SHA256, digest};
 use time::OffsetDateTime;
 use time::macros::format_description;
+use tokio_rustls::rustls::pki_types::SubjectPublicKeyInfoDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -18,6 +19,8 @@ pub(super) struct Summary {
     pub(super) issuer: String,
     /// The hosts it is for, as its subjectAltName has them.
     pub(super) names: Vec<String>,
+    /// As people count it, 3 since 1996.
+    pub(super) version: u32,
     /// In seconds since 1970.
     pub(super) not_before: i64,
     /// In seconds since 1970.
@@ -34,6 +37,7 @@ impl Summary {
             subject: cert.subject().to_string(),
             issuer: cert.issuer().to_string(),
             names: names.filter_map(host).collect(),
+            version: cert.version().0.saturating_add(1),
             not_before: cert.validity().not_before.timestamp(),
             not_after: cert.validity().not_after.timestamp(),
         })
@@ -43,6 +47,12 @@ impl Summary {
     pub(super) fn is_self_signed(&self) -> bool {
         self.subject == self.issuer
     }
+}
+
+/// The key of a certificate.
+pub(super) fn public_key(der: &[u8]) -> Option<SubjectPublicKeyInfoDer<'_>> {
+    let (_, cert) = X509Certificate::from_der(der).ok()?;
+    Some(cert.tbs_certificate.subject_pki.raw.into())
 }
 
 /// The SHA-256 of a certificate, as `--pin` takes it.

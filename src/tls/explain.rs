@@ -150,8 +150,8 @@ fn protocols(alpn: &[Vec<u8>]) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-/// `UnknownCA` as `unknown ca`.
-fn spaced(camel: &str) -> String {
+/// `UnknownCA`, as rustls writes it, in words: `unknown ca`.
+pub(super) fn spaced(camel: &str) -> String {
     let mut out = String::with_capacity(camel.len() + 4);
     let mut after_lower = false;
     for c in camel.chars() {

@@ -37,7 +37,7 @@ struct State {
 
 /// What changes when a file does: none if there is no file, else its device and inode (it may be
 /// replaced by one of the same age), time and size.
-type Stamp = Option<(u64, u64, i64, i64, u64)>;
+pub(super) type Stamp = Option<(u64, u64, i64, i64, u64)>;
 
 impl Files {
     /// How often the files are looked at, at most.
@@ -81,7 +81,7 @@ impl ResolvesServerCert for Files {
     }
 }
 
-fn stamp(path: &Path) -> Stamp {
+pub(super) fn stamp(path: &Path) -> Stamp {
     let file = std::fs::metadata(path).ok()?;
     Some((file.dev(), file.ino(), file.mtime(), file.mtime_nsec(), file.size()))
 }

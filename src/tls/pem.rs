@@ -35,7 +35,8 @@ pub(super) fn identity(cert: &Path, key: &Path, provider: &CryptoProvider) -> Re
             key,
             format_args!("is not the key of the first certificate in {}", cert.display()),
         ),
-        TlsError::InvalidCertificate(_) => wrong(cert, "holds a malformed certificate"),
+        TlsError::InvalidCertificate(_) => wrong(cert, "holds a certificate that TLS cannot use")
+            .hint("X.509 version 3 is needed, which `openssl req -x509` makes"),
         _ => wrong(key, "holds a key of a kind that is not supported")
             .hint("RSA from 2048 bits, ECDSA P-256, P-384 and P-521, and Ed25519 are"),
     })

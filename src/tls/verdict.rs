@@ -4,6 +4,7 @@ use tokio_rustls::rustls::CertificateError;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use super::cert::{Summary, day, fingerprint, span};
+use super::explain::spaced;
 use crate::error::{Error, Kind};
 
 /// Puts the refusal of the chain that `name` has shown into words.
@@ -37,6 +38,16 @@ pub(super) fn verdict(why: &CertificateError, name: &str, shown: &[CertificateDe
             };
             error(what).hint(format!("--sni NAME checks another name, {pin} accepts this one"))
         }
+        // webpki knows version 3 alone, the one that names hosts.
+        CertificateError::Other(_) | CertificateError::BadEncoding
+            if chain.first().is_some_and(|leaf| leaf.version < 3) =>
+        {
+            let version = chain[0].version;
+            error(format!(
+                "certificate of {name} is X.509 version {version}, which cannot be checked"
+            ))
+            .hint(format!("{pin} accepts it over TLS 1.3; `openssl req -x509` makes version 3"))
+        }
         CertificateError::UnknownIssuer => error(untrusted(&chain)).hint(trusting(&pin)),
         // What `openssl req -x509` makes; that it says it is an authority is not the point.
         CertificateError::Other(_) if chain.first().is_some_and(Summary::is_self_signed) => {
@@ -54,7 +65,13 @@ pub(super) fn verdict(why: &CertificateError, name: &str, shown: &[CertificateDe
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             error(format!("certificate of {name} is made for another purpose (extended key usage)"))
         }
-        other => error(format!("certificate of {name} is not acceptable: {other}")),
+        CertificateError::Other(why) => {
+            error(format!("certificate of {name} is not acceptable: {}", spaced(&why.to_string())))
+        }
+        other => error(format!(
+            "certificate of {name} is not acceptable: {}",
+            spaced(&format!("{other:?}"))
+        )),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{fs, thread};
@@ -207,6 +207,43 @@ fn a_client_certificate_opens_the_door_and_nothing_else_does() {
         .code(5)
         .stderr_has("peer wants a certificate from us\nhint: --client-cert FILE");
     server.stderr_line(|line| line.contains("peer has shown no certificate"));
+}
+
+#[test]
+fn the_file_of_trusted_clients_may_hold_their_own_certificates_and_change() {
+    let dir = TempDir::new().unwrap();
+    let mine = Authority::new("Mine");
+    let ca = mine.write(dir.path().join("ca.pem"));
+    // As `openssl req -x509` makes them: an authority of its own.
+    let client = |name: &str| {
+        Issued::self_signed(&[], |params| {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params.distinguished_name.push(DnType::CommonName, name);
+        })
+        .write(dir.path().join(name))
+    };
+    let [first, second] = ["first", "second"].map(client);
+    let trusted = dir.path().join("trusted.pem");
+    fs::copy(&first.0, &trusted).unwrap();
+    let server = echo(
+        &mine.issue(&["localhost"]),
+        &dir.path().join("server"),
+        &["--client-ca", trusted.to_str().unwrap()],
+    );
+    let login = |(cert, key): &(PathBuf, PathBuf)| {
+        let files = [&ca, cert, key].map(|path| path.to_str().unwrap());
+        let flags = ["--ca", files[0], "--client-cert", files[1], "--client-key", files[2]];
+        hello("localhost", &server, &flags)
+    };
+    login(&first).code(0).stdout("hello\n");
+    login(&second).code(5);
+    fs::remove_file(&trusted).unwrap();
+    fs::copy(&second.0, &trusted).unwrap();
+    login(&second).code(0).stdout("hello\n");
+    login(&first).code(5);
+    fs::write(&trusted, "nonsense").unwrap();
+    login(&second).code(0);
+    server.stderr_line(|line| line.ends_with("; the old authorities stay"));
 }
 
 #[test]
