@@ -5,6 +5,7 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use clap::ValueEnum;
+use memchr::memchr;
 
 use crate::cli::JoinArgs;
 use crate::duplex::{ByteStream, Duplex, Message, MessageStream, Text};
@@ -124,21 +125,25 @@ impl Decoder {
             }
             if !unit.trim_ascii().is_empty() {
                 let message = Envelope::parse(&unit).and_then(Envelope::into_message);
-                return message.map(Some).map_err(|why| {
+                let message = message.map_err(|why| {
                     Error::new(Kind::Usage, format!("line {} of the input: {why}", self.units))
                         .hint("--frame json takes one object a line, such as {\"type\":\"text\",\"data\":\"hi\"}")
-                });
+                })?;
+                if message.is_data() {
+                    check_against(self.max, message.payload().len())?;
+                }
+                return Ok(Some(message));
             }
         }
     }
 
+    /// Checks the length of a unit, which in an envelope is longer than its payload.
     fn check(&self, len: usize) -> Result<()> {
-        if len <= self.max {
-            return Ok(());
-        }
-        let what = format!("a message of more than {} bytes in the input", self.max);
-        Err(Error::new(Kind::Protocol(1009), what)
-            .hint("raise --max-message, or cut the input with another --frame"))
+        let longest = match self.framing {
+            Framing::Json => Envelope::longest(self.max),
+            _ => self.max,
+        };
+        check_against(longest, len)
     }
 
     fn until(&mut self, buf: &mut BytesMut, eof: bool, end: FindEnd) -> Option<Bytes> {
@@ -221,8 +226,13 @@ fn blank_end(buf: &[u8], mut from: usize) -> Option<(usize, usize)> {
     }
 }
 
-fn memchr(byte: u8, haystack: &[u8]) -> Option<usize> {
-    haystack.iter().position(|&b| b == byte)
+fn check_against(longest: usize, len: usize) -> Result<()> {
+    if len <= longest {
+        return Ok(());
+    }
+    let what = format!("a message of more than {longest} bytes in the input");
+    Err(Error::new(Kind::Protocol(1009), what)
+        .hint("raise --max-message, or cut the input with another --frame"))
 }
 
 fn trim_newline(mut unit: Bytes) -> Bytes {
@@ -343,6 +353,24 @@ impl Duplex {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_limit_is_for_the_payload_of_an_envelope() {
+        let decode = |payload: &str| {
+            let line = format!("{{\"type\":\"text\",\"data\":\"{payload}\"}}\n");
+            let mut decoder = Decoder::new(Framing::Json, Typing::Auto, 8);
+            decoder.decode(&mut BytesMut::from(&*line), false)
+        };
+        assert_eq!(decode("12345678").unwrap(), Some(Message::text("12345678")));
+        // However it is written.
+        let escaped = "\\u0031".repeat(8);
+        assert_eq!(decode(&escaped).unwrap(), Some(Message::text("11111111")));
+        let error = decode("123456789").unwrap_err();
+        assert_eq!(error.kind(), Kind::Protocol(1009), "{error}");
+        // A line without an end is not waited for for ever.
+        let mut endless = BytesMut::from(&*vec![b'x'; Envelope::longest(8) + 4]);
+        assert!(Decoder::new(Framing::Json, Typing::Auto, 8).decode(&mut endless, false).is_err());
+    }
 
     #[test]
     fn a_message_of_exactly_the_limit_may_arrive_with_half_a_separator() {

@@ -104,6 +104,13 @@ impl Envelope {
         envelope
     }
 
+    /// How long a line may be that holds a payload of up to `payload` bytes: JSON can spell one
+    /// byte as `\u0041`, and the other fields need room too.
+    pub fn longest(payload: usize) -> usize {
+        const FIELDS: usize = 4096;
+        payload.saturating_mul(6).saturating_add(FIELDS)
+    }
+
     /// Reads one line.
     ///
     /// # Errors
