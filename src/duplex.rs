@@ -71,6 +71,12 @@ pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {
         Poll::Pending
     }
 
+    /// Ready, with what to end the join with, when nobody hears any more what is written here. A
+    /// write would find out as well, but there may be nothing to write for a long time.
+    fn poll_deaf(&mut self, _cx: &mut Context<'_>) -> Poll<Error> {
+        Poll::Pending
+    }
+
     /// True where the read side never ends by itself (a terminal, `</dev/null`), so that a join
     /// is over as soon as the other side has ended.
     fn endless(&self) -> bool {
@@ -276,6 +282,14 @@ impl ByteStream {
         match self {
             Self::Tcp(_) | Self::Unix(_) => Poll::Pending,
             Self::Other(io) => io.poll_left(cx),
+        }
+    }
+
+    /// See [`Io::poll_deaf`].
+    pub fn poll_deaf(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => Poll::Pending,
+            Self::Other(io) => io.poll_deaf(cx),
         }
     }
 

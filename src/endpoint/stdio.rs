@@ -12,7 +12,7 @@ use tokio::net::{TcpStream, UnixStream};
 use super::{Call, Footing, Ground, Scheme, Shape};
 use crate::accept::Peer;
 use crate::console;
-use crate::duplex::{ByteStream, Duplex, Io};
+use crate::duplex::{ByteStream, Close, Duplex, Io};
 use crate::error::{Error, Result};
 use crate::framing::Framing;
 
@@ -104,12 +104,15 @@ pub(crate) struct Console {
     /// Whether stdin has said anything at all, and whether it has ended.
     spoke: bool,
     ended: bool,
+    /// Whether anything was written to stdout.
+    heard: bool,
 }
 
 impl Console {
     pub(crate) fn new() -> Self {
         let terminal = io::stdin().is_terminal();
-        Self { stdin: Input::open(), stdout: Output::open(), terminal, spoke: false, ended: false }
+        let (stdin, stdout) = (Input::open(), Output::open());
+        Self { stdin, stdout, terminal, spoke: false, ended: false, heard: false }
     }
 }
 
@@ -122,7 +125,10 @@ impl AsyncRead for Console {
         if self.ended {
             // An input that ended without a single byte (`</dev/null`, cron) was never meant as
             // one: the session only receives.
-            return if self.spoke { Poll::Ready(Ok(())) } else { Poll::Pending };
+            return match self.spoke {
+                true => Poll::Ready(Ok(())),
+                false => self.poll_deaf(cx).map(|gone| Err(gone.into())),
+            };
         }
         let before = buf.filled().len();
         match ready!(Pin::new(&mut self.stdin).poll_read(cx, buf)) {
@@ -146,7 +152,9 @@ impl AsyncWrite for Console {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stdout).poll_write(cx, buf)
+        let written = ready!(Pin::new(&mut self.stdout).poll_write(cx, buf));
+        self.heard |= written.is_ok();
+        Poll::Ready(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -159,6 +167,17 @@ impl AsyncWrite for Console {
 }
 
 impl Io for Console {
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<Result<Close>> {
+        self.poll_deaf(cx).map(Err)
+    }
+
+    /// A reader that leaves before it has got anything (`| true`) may not be what the run is for,
+    /// unless there is no input either.
+    fn poll_deaf(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        let gone = ready!(self.stdout.poll_gone(cx));
+        if self.heard || self.endless() { Poll::Ready(gone) } else { Poll::Pending }
+    }
+
     fn endless(&self) -> bool {
         self.terminal || (self.ended && !self.spoke)
     }

@@ -90,6 +90,9 @@ impl Sink<Message> for Framed {
     type Error = Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        if let Poll::Ready(error) = self.bytes.poll_deaf(cx) {
+            return Poll::Ready(Err(error));
+        }
         if self.output.len() < Self::CHUNK { Poll::Ready(Ok(())) } else { self.poll_drain(cx) }
     }
 

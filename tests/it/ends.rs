@@ -286,6 +286,21 @@ fn a_closed_stdout_is_a_clean_end() {
 }
 
 #[test]
+fn a_stdout_that_is_closed_while_nothing_comes_is_noticed() {
+    let server = ws_server(|mut ws| {
+        ws.text("one");
+        // Nothing more comes, and nothing is said until the other end leaves.
+        assert_eq!(ws.until_close(), 1000);
+    });
+    let forever = ["--linger", "inf"];
+    let connect = || Towline::connect([server.ws("/")]).args(forever).stdout_closes_after(4);
+    connect().stdin_open().run().code(0).stderr_is_empty();
+    connect().stdin_null().run().code(0).stderr_is_empty();
+    connect().stdin("input\n").run().code(0).stderr_is_empty();
+    connect().args(["-s", "x"]).stdin_open().run().code(0).stderr_is_empty();
+}
+
+#[test]
 fn a_peer_that_goes_on_after_our_close_is_left_in_the_end() {
     let server = ws_server(|mut ws| {
         // It reads nothing, so it never sees our Close.
