@@ -12,6 +12,7 @@ mod codes;
 mod end;
 mod flags;
 mod handshake;
+mod inbox;
 mod junit;
 mod pattern;
 mod play;

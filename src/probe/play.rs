@@ -156,9 +156,10 @@ async fn send(message: Message, wire: &mut Wire<'_>) -> Result<()> {
     }
 }
 
-/// Takes in what arrives meanwhile. That the peer closes is for a later step to find out.
+/// Takes in what arrives meanwhile, unless that gets too much: then it is for the peer to wait. That
+/// the peer closes is for a later step to find out.
 async fn sleep(until: Option<Instant>, wire: &mut Wire<'_>) -> Result<()> {
-    while wire.end().is_none() {
+    while wire.end().is_none() && !wire.is_full() {
         if !wire.pull(until).await? {
             return Ok(());
         }

@@ -1,7 +1,6 @@
 //! The two ends while a script is played: what arrives is shown at once and kept for the step
 //! that waits for it; what the near end says is sent on when the script has nothing more to say.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
@@ -10,32 +9,55 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::time::{Instant, timeout_at};
 
 use super::end::End;
+use super::inbox::Inbox;
 use crate::duplex::{Body, Message, MessageStream};
 use crate::error::{Error, Kind, Result};
+
+/// How many messages of the input are sent on before others have their turn.
+const TURN: usize = 64;
 
 pub(super) struct Wire<'a> {
     near: &'a mut MessageStream,
     far: &'a mut MessageStream,
     /// Whether what the near end says is sent on; a script's own words come first.
     pub(super) input: bool,
-    /// Whether the near end still wants to hear.
-    output: bool,
+    said: Said,
+    hearing: Hearing,
     /// Whether a near end that no longer listens is no reason to stop.
     deaf_is_fine: bool,
-    /// Something was handed to the near end since the last flush.
-    unshown: bool,
-    outgoing: Option<Message>,
-    /// Something was handed to the far end since the last flush.
-    unflushed: bool,
-    /// The input has said something.
-    spoke: bool,
-    /// The input has ended, and the far end is to be told.
-    ending: bool,
-    /// Nothing more can be sent.
-    broken: bool,
-    inbox: VecDeque<Message>,
-    pongs: VecDeque<Bytes>,
+    sending: Sending,
+    inbox: Inbox,
     end: Option<End>,
+}
+
+/// What the near end has said.
+enum Said {
+    Nothing,
+    Something,
+    /// All that it had to say.
+    All,
+}
+
+/// How the near end hears.
+enum Hearing {
+    /// It has got all that was handed to it.
+    All,
+    /// What was handed to it is to be flushed.
+    Behind,
+    /// It is gone.
+    Nothing,
+}
+
+/// What the far end is owed.
+enum Sending {
+    Nothing,
+    Message(Message),
+    /// A flush.
+    Flush,
+    /// The end of our direction.
+    End,
+    /// Nothing more: it can be sent nothing.
+    Broken,
 }
 
 /// What a step that waits gets.
@@ -55,16 +77,11 @@ impl<'a> Wire<'a> {
             near,
             far,
             input: false,
-            output: true,
+            said: Said::Nothing,
+            hearing: Hearing::All,
             deaf_is_fine,
-            unshown: false,
-            outgoing: None,
-            unflushed: false,
-            spoke: false,
-            ending: false,
-            broken: false,
-            inbox: VecDeque::new(),
-            pongs: VecDeque::new(),
+            sending: Sending::Nothing,
+            inbox: Inbox::default(),
             end: None,
         }
     }
@@ -76,12 +93,12 @@ impl<'a> Wire<'a> {
 
     /// The next message that no step has seen.
     pub(super) async fn message(&mut self, until: Option<Instant>) -> Result<Waited<Message>> {
-        self.wait(until, |wire| wire.inbox.pop_front()).await
+        self.wait(until, |wire| wire.inbox.pop()).await
     }
 
     /// The next Pong that no step has seen.
     pub(super) async fn pong(&mut self, until: Option<Instant>) -> Result<Waited<Bytes>> {
-        self.wait(until, |wire| wire.pongs.pop_front()).await
+        self.wait(until, |wire| wire.inbox.pongs.pop_front()).await
     }
 
     /// Waits until `find` does, the far end ends or time is up. What had arrived by then counts.
@@ -103,10 +120,14 @@ impl<'a> Wire<'a> {
         }
     }
 
+    /// Whether so much waits for a step that no more is to be taken in.
+    pub(super) fn is_full(&self) -> bool {
+        self.inbox.is_full()
+    }
+
     /// Forgets what no step has seen, when no step is left to see it.
     pub(super) fn forget(&mut self) {
-        self.inbox.clear();
-        self.pongs.clear();
+        self.inbox = Inbox::default();
     }
 
     /// Waits for one thing to arrive; false if time is up. Not to be called after the end.
@@ -121,8 +142,7 @@ impl<'a> Wire<'a> {
         };
         match said {
             Ok(said) => self.take(said).await?,
-            Err(error) if self.broken => return Err(self.last_words(error).await),
-            Err(error) => return Err(error),
+            Err(error) => return Err(self.last_words(error).await),
         }
         Ok(true)
     }
@@ -131,7 +151,7 @@ impl<'a> Wire<'a> {
     /// other to read would wait for ever.
     pub(super) async fn send(&mut self, message: Message) -> Result<()> {
         self.flush().await?;
-        self.outgoing = Some(message);
+        self.sending = Sending::Message(message);
         self.flush().await
     }
 
@@ -142,7 +162,8 @@ impl<'a> Wire<'a> {
 
     /// Ends our direction.
     pub(super) async fn end_output(&mut self) -> Result<()> {
-        self.ending = true;
+        self.flush().await?;
+        self.sending = Sending::End;
         self.flush().await
     }
 
@@ -161,8 +182,7 @@ impl<'a> Wire<'a> {
             match said.await {
                 Ok(None) => return Ok(()),
                 Ok(Some(said)) => self.take(said).await?,
-                Err(error) if self.broken => return Err(self.last_words(error).await),
-                Err(error) => return Err(error),
+                Err(error) => return Err(self.last_words(error).await),
             }
         }
     }
@@ -195,11 +215,14 @@ impl<'a> Wire<'a> {
     /// Says that the run was stopped from outside.
     pub(super) fn abort(&mut self, why: &Error) {
         self.far.abort(why);
-        self.unflushed = true;
+        self.sending = Sending::Flush;
     }
 
     /// A peer that closes while we write makes the write fail; why it closed says more.
     async fn last_words(&mut self, error: Error) -> Error {
+        if !matches!(self.sending, Sending::Broken) {
+            return error;
+        }
         while self.end.is_none() {
             let said = poll_fn(|cx| match self.poll_far(cx) {
                 Poll::Ready(Ok(said)) => Poll::Ready(Some(said)),
@@ -222,8 +245,8 @@ impl<'a> Wire<'a> {
         };
         self.show(&message).await?;
         match message.body {
-            Body::Text(_) | Body::Binary(_) => self.inbox.push_back(message),
-            Body::Pong(data) => self.pongs.push_back(data),
+            Body::Text(_) | Body::Binary(_) => self.inbox.push(message),
+            Body::Pong(data) => self.inbox.pongs.push_back(data),
             Body::Close(close) => self.end = Some(End::Closed(close)),
             Body::Ping(_) => {}
         }
@@ -232,10 +255,10 @@ impl<'a> Wire<'a> {
 
     /// Hands a message to the near end; it is written out when nothing more is there to read.
     async fn show(&mut self, message: &Message) -> Result<()> {
-        if !self.output {
+        if matches!(self.hearing, Hearing::Nothing) {
             return Ok(());
         }
-        self.unshown = true;
+        self.hearing = Hearing::Behind;
         let shown = self.near.feed(message.clone()).await;
         self.heard(shown)
     }
@@ -243,7 +266,7 @@ impl<'a> Wire<'a> {
     fn heard(&mut self, shown: Result<()>) -> Result<()> {
         match shown {
             Err(error) if error.kind() == Kind::ClosedOutput && self.deaf_is_fine => {
-                (self.output, self.unshown) = (false, false);
+                self.hearing = Hearing::Nothing;
                 Ok(())
             }
             outcome => outcome,
@@ -253,29 +276,43 @@ impl<'a> Wire<'a> {
     /// What the far end says next. Meanwhile the input is sent on, and what was said is written
     /// out.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>>> {
-        loop {
+        for turn in 0.. {
             if let Poll::Ready(said) = self.poll_far(cx) {
                 return Poll::Ready(said);
             }
-            if self.poll_send(cx)?.is_pending() || !self.input {
+            if turn == TURN {
+                cx.waker().wake_by_ref();
                 break;
             }
-            match self.near.poll_next_unpin(cx) {
-                Poll::Ready(Some(message)) => {
-                    self.spoke = true;
-                    self.outgoing = Some(message?);
-                }
-                Poll::Ready(None) => {
-                    self.input = false;
-                    // An input that never said a word has no end to pass on.
-                    self.ending = self.spoke && self.far.half_closes();
-                }
-                Poll::Pending => break,
+            if self.poll_send(cx)?.is_pending() || self.poll_input(cx)?.is_pending() {
+                break;
             }
         }
         // Neither is waited for here: what is to come may be what makes room for it.
         let _ = (self.poll_output(cx)?, self.poll_shown(cx)?);
         Poll::Pending
+    }
+
+    /// Ready when the input has said something that is to be sent on.
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        if !self.input || matches!(self.said, Said::All) {
+            return Poll::Pending;
+        }
+        match ready!(self.near.poll_next_unpin(cx)).transpose()? {
+            Some(message) => {
+                self.said = Said::Something;
+                self.sending = Sending::Message(message);
+                Poll::Ready(Ok(()))
+            }
+            None => {
+                // An input that never said a word has no end to pass on.
+                if matches!(self.said, Said::Something) && self.far.half_closes() {
+                    self.sending = Sending::End;
+                }
+                self.said = Said::All;
+                Poll::Pending
+            }
+        }
     }
 
     /// What the far end says; a lost connection is one way to end.
@@ -292,44 +329,34 @@ impl<'a> Wire<'a> {
     /// Ready when all that was to be sent is written out.
     fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         ready!(self.poll_send(cx))?;
-        if self.unflushed {
-            let flushed = ready!(self.far.poll_flush_unpin(cx));
-            self.sent(flushed)?;
-            self.unflushed = false;
-        }
-        if self.ending {
-            let ended = ready!(self.far.poll_close_unpin(cx));
-            self.sent(ended)?;
-            self.ending = false;
-        }
-        Poll::Ready(Ok(()))
+        let written = match self.sending {
+            Sending::Flush => ready!(self.far.poll_flush_unpin(cx)),
+            Sending::End => ready!(self.far.poll_close_unpin(cx)),
+            Sending::Nothing | Sending::Message(_) | Sending::Broken => return Poll::Ready(Ok(())),
+        };
+        Poll::Ready(self.sent(written, Sending::Nothing))
     }
 
     /// Ready when another message can be sent.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        if self.outgoing.is_some() {
-            let room = ready!(self.far.poll_ready_unpin(cx));
-            self.sent(room)?;
-        }
-        if let Some(message) = self.outgoing.take() {
-            let taken = self.far.start_send_unpin(message);
-            self.sent(taken)?;
-            self.unflushed = true;
-        }
-        Poll::Ready(Ok(()))
+        let Sending::Message(message) = &self.sending else { return Poll::Ready(Ok(())) };
+        let room = ready!(self.far.poll_ready_unpin(cx));
+        let taken = room.and_then(|()| self.far.start_send_unpin(message.clone()));
+        Poll::Ready(self.sent(taken, Sending::Flush))
     }
 
-    fn sent(&mut self, outcome: Result<()>) -> Result<()> {
-        self.broken |= outcome.is_err();
+    /// Goes on to `next` if the far end could be written to.
+    fn sent(&mut self, outcome: Result<()>, next: Sending) -> Result<()> {
+        self.sending = if outcome.is_ok() { next } else { Sending::Broken };
         outcome
     }
 
     /// Ready when the near end has got all that it was shown.
     fn poll_shown(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        if self.unshown {
+        if matches!(self.hearing, Hearing::Behind) {
             let shown = ready!(self.near.poll_flush_unpin(cx));
+            self.hearing = Hearing::All;
             self.heard(shown)?;
-            self.unshown = false;
         }
         Poll::Ready(Ok(()))
     }

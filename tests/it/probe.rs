@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::sync::mpsc;
 
 use rustix::process::Signal;
 
-use crate::support::{ClosedPort, Frame, Output, Running, Towline, Ws, tcp_server, ws_server};
+use crate::support::{
+    ClosedPort, DEADLINE, Frame, Output, Running, Towline, Ws, tcp_server, ws_server,
+};
 
 fn echo() -> Running {
     Towline::serve(["127.0.0.1:0", "echo:"])
@@ -424,6 +427,30 @@ fn a_signal_ends_a_script_with_a_report() {
     run.read_until("here");
     run.signal(Signal::TERM);
     run.wait().code(143).stderr_has(r#""exit":143"#);
+}
+
+#[test]
+fn a_flood_while_a_step_sleeps_waits_with_the_peer() {
+    let (tell, told) = mpsc::channel();
+    let server = ws_server(move |mut ws| {
+        let mebibyte = "x".repeat(1 << 20);
+        for _ in 0..256 {
+            ws.text(&mebibyte);
+        }
+        ws.text("over");
+        tell.send(ws.recv().text().to_owned()).unwrap();
+        ws.until_close();
+    });
+    let args = ["-q", "--sleep", "1s", "--within", "inf", "-e", "=over", "-s", "done", "-e", "x"];
+    let run = Towline::connect([&*server.ws("/")]).args(args).deadline(2 * DEADLINE).spawn();
+    assert_eq!(told.recv_timeout(2 * DEADLINE).unwrap(), "done");
+    let status = format!("/proc/{}/status", run.pid().as_raw_nonzero());
+    let status = fs::read_to_string(status).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let kibibytes: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(kibibytes < 160 << 10, "{kibibytes} KiB");
+    run.signal(Signal::TERM);
+    run.wait().code(143);
 }
 
 #[test]
