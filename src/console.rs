@@ -23,6 +23,16 @@ mod terminal;
 
 use command::{Client, Entry};
 pub use host::run;
+
+/// What can be entered after a slash at the console of `connect`, and what it does.
+pub(crate) fn client_commands() -> impl Iterator<Item = (String, &'static str)> {
+    command::listed::<Client>()
+}
+
+/// The same for the console of `serve`.
+pub(crate) fn host_commands() -> impl Iterator<Item = (String, &'static str)> {
+    command::listed::<host::Host>()
+}
 use show::Show;
 use terminal::{Input, Terminal};
 

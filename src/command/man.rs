@@ -7,6 +7,7 @@ use std::path::Path;
 use clap_mangen::Man;
 
 use crate::cli::{self, ManPage, examples};
+use crate::console;
 use crate::error::{Error, Kind, Result};
 use crate::report;
 
@@ -46,8 +47,10 @@ fn unwritable(path: &Path, error: io::Error) -> Error {
 fn roff(page: ManPage) -> Vec<u8> {
     match page {
         ManPage::Towline => of_flags(None, &overview()),
-        ManPage::Connect => of_flags(Some("connect"), &verb(examples::CONNECT)),
-        ManPage::Serve => of_flags(Some("serve"), &verb(examples::SERVE)),
+        ManPage::Connect => {
+            of_flags(Some("connect"), &verb(examples::CONNECT, console::client_commands()))
+        }
+        ManPage::Serve => of_flags(Some("serve"), &verb(examples::SERVE, console::host_commands())),
         ManPage::Addresses => addresses::page().roff(),
     }
 }
@@ -108,8 +111,19 @@ fn overview() -> Vec<Part> {
 }
 
 /// What the page of a verb says beyond its flags.
-fn verb(examples: &[examples::Example]) -> Vec<Part> {
-    let mut parts = vec![Part::Section("EXAMPLES")];
+fn verb(
+    examples: &[examples::Example],
+    commands: impl Iterator<Item = (String, &'static str)>,
+) -> Vec<Part> {
+    let commands = commands.map(|(command, meaning)| (command, format!("{meaning}.")));
+    let mut parts = vec![
+        Part::Section("CONSOLE"),
+        Part::text(
+            "Where stdin and stdout are a terminal, a line that begins with a slash is a command:",
+        ),
+        Part::Terms(commands.collect()),
+        Part::Section("EXAMPLES"),
+    ];
     for example in examples {
         parts.push(Part::text(format!("{}:", example.what)));
         parts.push(Part::Code(example.line.to_owned()));

@@ -43,13 +43,20 @@ pub(super) fn parse<C: Commands>(line: &str) -> Result<Entry<C>, String> {
 
 const HELP: (&str, &str, &str) = ("help", "", "list the commands");
 
+/// All that can be entered after a slash, and what it does.
+pub(super) fn listed<C: Commands>() -> impl Iterator<Item = (String, &'static str)> {
+    let commands = C::TABLE.iter().chain([&HELP]);
+    let commands = commands
+        .map(|(name, args, meaning)| (format!("/{name} {args}").trim_end().to_owned(), *meaning));
+    commands.chain([("//TEXT".to_owned(), "send /TEXT")])
+}
+
 /// The text of `/help`.
 pub(super) fn help<C: Commands>() -> String {
     let mut out = String::new();
-    for (name, args, meaning) in C::TABLE.iter().chain([&HELP]) {
-        let _ = writeln!(out, "{:<24} {meaning}", format!("/{name} {args}"));
+    for (command, meaning) in listed::<C>() {
+        let _ = writeln!(out, "{command:<24} {meaning}");
     }
-    out.push_str("//TEXT                   send /TEXT\n");
     out
 }
 

@@ -196,7 +196,7 @@ async fn enter(
 
 /// The commands of this console.
 #[derive(Debug, PartialEq)]
-enum Host {
+pub(super) enum Host {
     Who,
     Kick(String),
     Binary(Bytes),
