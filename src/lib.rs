@@ -24,6 +24,7 @@ pub mod recording;
 
 pub mod http;
 pub mod site;
+pub mod ssh;
 pub mod tls;
 
 pub mod backoff;

@@ -1,0 +1,330 @@
+//! Port forwards as OpenSSH writes them: `-L`, `-R`, `-D` and `-W`.
+//!
+//! Fields stand between colons. A field in brackets is taken as it is, a backslash takes the
+//! meaning from the next character, and a field with a slash is the path of a Unix socket.
+
+mod field;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use self::field::{Field, fields};
+
+/// `-L`: listen here, connect from there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Local {
+    /// Where to listen on this side.
+    pub listen: Listen,
+    /// What the far side connects to.
+    pub target: Target,
+}
+
+/// `-R`: listen there, connect from here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remote {
+    /// Where the far side listens.
+    pub listen: Listen,
+    /// What this side connects to; without it, whatever a SOCKS client of the far side asks for.
+    pub target: Option<Target>,
+}
+
+/// `-D`: a SOCKS server here, whose connections are made from there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dynamic {
+    /// Where to listen on this side.
+    pub listen: Listen,
+}
+
+/// `-W`: standard input and output to one place, which the far side connects to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stdio {
+    /// What the far side connects to.
+    pub target: Target,
+}
+
+/// A place to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// A TCP port; 0 is any free one.
+    Tcp {
+        /// On which addresses.
+        bind: Bind,
+        /// The port.
+        port: u16,
+    },
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// The addresses to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bind {
+    /// Not written: loopback only.
+    Loopback,
+    /// Written empty or as `*`: all addresses.
+    All,
+    /// A host name or an address.
+    Host(String),
+}
+
+/// A place to connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A TCP port.
+    Tcp {
+        /// A host name or an address, resolved by the side that connects.
+        host: String,
+        /// The port, not 0.
+        port: u16,
+    },
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+impl FromStr for Local {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match listen_and_target(text)? {
+            (listen, Some(target)) => Ok(Self { listen, target }),
+            (_, None) => Err(format!(
+                "`{text}` does not say what to connect to; it is written [BIND:]PORT:HOST:HOSTPORT"
+            )),
+        }
+    }
+}
+
+impl FromStr for Remote {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        listen_and_target(text).map(|(listen, target)| Self { listen, target })
+    }
+}
+
+impl FromStr for Dynamic {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match listen_and_target(text)? {
+            (listen, None) => Ok(Self { listen }),
+            (_, Some(target)) => {
+                Err(format!("`{target}` is too much: the destination is up to the SOCKS client"))
+            }
+        }
+    }
+}
+
+impl FromStr for Stdio {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let target = match &fields(text)?[..] {
+            [path] if path.is_path => Target::Unix(path.path()?),
+            [host, port] if !host.is_path => target(host, port)?,
+            _ => return Err(format!("`{text}` is not HOST:PORT or a path with a slash")),
+        };
+        Ok(Self { target })
+    }
+}
+
+/// What `-L`, `-R` and `-D` have in common; which of them needs a target is theirs to say.
+fn listen_and_target(text: &str) -> Result<(Listen, Option<Target>), String> {
+    let paths = |at: &Field| Ok::<_, String>(Target::Unix(at.path()?));
+    Ok(match &fields(text)?[..] {
+        [path] if path.is_path => (Listen::Unix(path.path()?), None),
+        [port] => (listen(None, port)?, None),
+        [path, target] if path.is_path && target.is_path => {
+            (Listen::Unix(path.path()?), Some(paths(target)?))
+        }
+        [path, rest] if path.is_path => {
+            return Err(format!("`{}` is not HOST:PORT or a path with a slash", rest.text));
+        }
+        [port, path] if path.is_path => (listen(None, port)?, Some(paths(path)?)),
+        // Rather than the complaint that a host is no port.
+        [port, host] if port.port().is_ok() && host.port().is_err() => {
+            return Err(format!("`{}` lacks the port to connect to", host.text));
+        }
+        [bind, port] => (listen(Some(bind), port)?, None),
+        [path, host, port] if path.is_path => {
+            (Listen::Unix(path.path()?), Some(target(host, port)?))
+        }
+        [bind, port, path] if path.is_path => (listen(Some(bind), port)?, Some(paths(path)?)),
+        [port, host, hostport] => (listen(None, port)?, Some(target(host, hostport)?)),
+        [bind, port, host, hostport] => (listen(Some(bind), port)?, Some(target(host, hostport)?)),
+        _ => return Err(format!("`{text}` has too many colons; an IPv6 address needs brackets")),
+    })
+}
+
+fn listen(bind: Option<&Field>, port: &Field) -> Result<Listen, String> {
+    let bind = match bind {
+        None => Bind::Loopback,
+        Some(bind) if matches!(&*bind.text, "" | "*") => Bind::All,
+        Some(bind) => Bind::Host(bind.host()?),
+    };
+    Ok(Listen::Tcp { bind, port: port.port()? })
+}
+
+fn target(host: &Field, port: &Field) -> Result<Target, String> {
+    let host = host.host()?;
+    match port.port()? {
+        0 => Err(format!("`{host}:0`: nobody can connect to port 0")),
+        port => Ok(Target::Tcp { host, port }),
+    }
+}
+
+impl fmt::Display for Local {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.listen, self.target)
+    }
+}
+
+impl fmt::Display for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.target {
+            Some(target) => write!(f, "{}:{target}", self.listen),
+            None => self.listen.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Dynamic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.listen.fmt(f)
+    }
+}
+
+impl fmt::Display for Stdio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.target.fmt(f)
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { bind: Bind::Loopback, port } => write!(f, "{port}"),
+            Self::Tcp { bind: Bind::All, port } => write!(f, "*:{port}"),
+            Self::Tcp { bind: Bind::Host(host), port } => write_host(f, host, *port),
+            Self::Unix(path) => write_path(f, path),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } => write_host(f, host, *port),
+            Self::Unix(path) => write_path(f, path),
+        }
+    }
+}
+
+fn write_host(f: &mut fmt::Formatter<'_>, host: &str, port: u16) -> fmt::Result {
+    match host.contains(':') {
+        true => write!(f, "[{host}]:{port}"),
+        false => write!(f, "{host}:{port}"),
+    }
+}
+
+/// Escapes what would end the field or begin a field in brackets.
+fn write_path(f: &mut fmt::Formatter<'_>, path: &Path) -> fmt::Result {
+    let path = path.display().to_string();
+    for (i, c) in path.chars().enumerate() {
+        if matches!(c, ':' | '\\') || (i == 0 && c == '[') {
+            f.write_str("\\")?;
+        }
+        write!(f, "{c}")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn tcp(bind: Bind, port: u16) -> Listen {
+        Listen::Tcp { bind, port }
+    }
+
+    fn to(host: &str, port: u16) -> Target {
+        Target::Tcp { host: host.into(), port }
+    }
+
+    #[test]
+    fn every_form_of_openssh() {
+        let host = |host: &str| Bind::Host(host.into());
+        for (text, listen, target) in [
+            ("80:db:5432", tcp(Bind::Loopback, 80), Some(to("db", 5432))),
+            ("0:db:5432", tcp(Bind::Loopback, 0), Some(to("db", 5432))),
+            ("*:80:db:5432", tcp(Bind::All, 80), Some(to("db", 5432))),
+            (":80:db:5432", tcp(Bind::All, 80), Some(to("db", 5432))),
+            ("[::1]:80:[fe80::1%eth0]:1", tcp(host("::1"), 80), Some(to("fe80::1%eth0", 1))),
+            (
+                "localhost:80:/run/x",
+                tcp(host("localhost"), 80),
+                Some(Target::Unix("/run/x".into())),
+            ),
+            ("80:/run/x", tcp(Bind::Loopback, 80), Some(Target::Unix("/run/x".into()))),
+            ("/run/x:db:1", Listen::Unix("/run/x".into()), Some(to("db", 1))),
+            ("./a\\:b:/c", Listen::Unix("./a:b".into()), Some(Target::Unix("/c".into()))),
+            ("[/a:b]:/c", Listen::Unix("/a:b".into()), Some(Target::Unix("/c".into()))),
+            ("1080", tcp(Bind::Loopback, 1080), None),
+            ("*:1080", tcp(Bind::All, 1080), None),
+            ("127.0.0.2:1080", tcp(host("127.0.0.2"), 1080), None),
+            ("/run/socks", Listen::Unix("/run/socks".into()), None),
+        ] {
+            assert_eq!(text.parse(), Ok(Remote { listen, target }), "{text}");
+        }
+        assert_eq!("[::1]:22".parse(), Ok(Stdio { target: to("::1", 22) }));
+        assert_eq!("/run/x".parse(), Ok(Stdio { target: Target::Unix("/run/x".into()) }));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let local = |text: &str| text.parse::<Local>().unwrap_err();
+        assert_eq!(local(""), "a forward is missing");
+        assert!(local("8080").contains("does not say what to connect to"));
+        assert_eq!(local("80:db"), "`db` lacks the port to connect to");
+        assert_eq!(local("80:db:http"), "`http` is not a port (0 to 65535)");
+        assert_eq!(local("65536:db:1"), "`65536` is not a port (0 to 65535)");
+        assert_eq!(local("80:db:0"), "`db:0`: nobody can connect to port 0");
+        assert_eq!(local("80::1"), "a host name is missing");
+        assert_eq!(local("/x:db"), "`db` is not HOST:PORT or a path with a slash");
+        assert!(local("80:fe80::1:22").contains("an IPv6 address needs brackets"));
+        assert_eq!(local("[::1:80:a:1"), "`[::1:80:a:1` has no matching `]`");
+        assert_eq!(local("[::1]80:a:1"), "a `]` must be followed by a colon");
+        assert_eq!(local("80:a b:1"), "`a b` is not a host name");
+        assert_eq!(
+            "80:a:1".parse::<Dynamic>().unwrap_err(),
+            "`a:1` is too much: the destination is up to the SOCKS client"
+        );
+        assert!("22".parse::<Stdio>().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_accepted_is_written_back(text in r"([a-z0-9.*/\\:\[\]-]|\[::1\]:|:80){0,12}") {
+            round_trip::<Local>(&text);
+            round_trip::<Remote>(&text);
+            round_trip::<Dynamic>(&text);
+            round_trip::<Stdio>(&text);
+        }
+
+        #[test]
+        fn nothing_panics(text in any::<String>()) {
+            round_trip::<Remote>(&text);
+            round_trip::<Stdio>(&text);
+        }
+    }
+
+    fn round_trip<T: FromStr + fmt::Display + fmt::Debug + PartialEq>(text: &str) {
+        if let Ok(forward) = text.parse::<T>() {
+            let written = forward.to_string();
+            assert_eq!(written.parse().ok(), Some(forward), "{text:?} was written as {written:?}");
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Keys and certificates for the tests.
+
+use russh::keys::ssh_key::certificate::{Builder, CertType};
+use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
+use russh::keys::{Certificate, PrivateKey, PublicKey};
+
+/// The same key for the same number.
+pub(super) fn private(seed: u8) -> PrivateKey {
+    let pair = Ed25519Keypair::from_seed(&[seed; 32]);
+    PrivateKey::new(KeypairData::Ed25519(pair), "").unwrap()
+}
+
+pub(super) fn key(seed: u8) -> PublicKey {
+    private(seed).public_key().clone()
+}
+
+/// A key as a line of a file, without its comment.
+pub(super) fn line(seed: u8) -> String {
+    key(seed).to_openssh().unwrap().trim_end().to_owned()
+}
+
+/// A certificate for key 1 by the authority of key 9, valid from 1000 to 2000.
+pub(super) fn certificate(
+    cert_type: CertType,
+    names: &[&str],
+    more: impl FnOnce(&mut Builder),
+) -> Certificate {
+    let mut builder = Builder::new([7; 16], key(1).key_data().clone(), 1000, 2000).unwrap();
+    builder.cert_type(cert_type).unwrap();
+    for name in names {
+        builder.valid_principal(*name).unwrap();
+    }
+    more(&mut builder);
+    builder.sign(&private(9)).unwrap()
+}
