@@ -491,6 +491,9 @@ pub struct SharedArgs {
     pub tls: ClientTlsArgs,
 
     #[command(flatten)]
+    pub ssh: SshArgs,
+
+    #[command(flatten)]
     pub exec: ExecArgs,
 }
 
@@ -612,6 +615,60 @@ pub struct ClientTlsArgs {
     /// Accept only a certificate with this SHA-256 fingerprint, whoever signed it (repeat)
     #[arg(long, value_name = "sha256:HEX")]
     pub pin: Vec<Pin>,
+}
+
+/// SSH
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "SSH")]
+pub struct SshArgs {
+    /// Read this ssh_config in place of ~/.ssh/config and the system's; `none` reads none
+    #[arg(short = 'F', long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub ssh_config: Option<PathBuf>,
+
+    /// Log in with this private key (repeat) [default: ~/.ssh/id_ed25519, id_ecdsa, id_rsa and the agent's]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub identity: Vec<PathBuf>,
+
+    /// The name to log in with where the address has none
+    #[arg(short, long, value_name = "NAME")]
+    pub login: Option<String>,
+
+    /// Read the passphrase of private keys from FILE
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub passphrase_file: Option<PathBuf>,
+
+    /// Read the password to log in with from FILE
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub password_file: Option<PathBuf>,
+
+    /// What to do about the key of a host [default: ask on a terminal, strict elsewhere]
+    #[arg(long, value_enum, value_name = "POLICY")]
+    pub host_key_policy: Option<HostKeyPolicy>,
+
+    /// Look for host keys in FILE in place of the usual files (repeat)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub known_hosts: Vec<PathBuf>,
+
+    /// How many SSH sessions to spread the channels to one host over
+    #[arg(long, value_name = "N", default_value = "1", value_parser = value::at_least_one)]
+    pub connections: usize,
+
+    /// Ask a quiet SSH peer for a sign of life; three without an answer end the session, 0 never asks
+    #[arg(long, value_name = "DUR", default_value = "20s", value_parser = duration)]
+    pub ssh_keepalive: Duration,
+}
+
+/// What to do about the key of an SSH server
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum HostKeyPolicy {
+    /// Ask about a host that is not known
+    Ask,
+    /// Refuse a host that is not known
+    Strict,
+    /// Learn the key of a host that is not known; refuse one that has changed
+    AcceptNew,
+    /// Accept any key, without a look
+    Off,
 }
 
 /// Child processes

@@ -16,11 +16,13 @@ use crate::duplex::{Body, Message, MessageIo};
 use crate::error::{Error, Result};
 use crate::framing::{Framing, Typing};
 
+mod ask;
 mod command;
 mod host;
 mod show;
 mod terminal;
 
+pub(crate) use ask::{ask, can_ask};
 use command::{Client, Entry};
 pub use host::run;
 

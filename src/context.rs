@@ -15,6 +15,7 @@ use crate::inherited::Inherited;
 use crate::metrics::Metrics;
 use crate::report;
 use crate::site::Site;
+use crate::ssh::Sessions;
 use crate::tls::Tls;
 
 /// Built once from the flags; nothing in it changes but counters and hubs.
@@ -35,6 +36,8 @@ pub struct Context {
     pub hubs: Hubs,
     /// Sockets that were opened for us.
     pub inherited: Inherited,
+    /// SSH sessions, which channels share.
+    pub(crate) ssh: Sessions,
     /// The children of `exec:` and the like.
     pub(crate) children: Children,
     /// Figures for `/metrics`.
@@ -99,6 +102,7 @@ impl Context {
         let stop = CancellationToken::new();
         Self {
             tls: Tls::new(shared.tls.clone(), tls),
+            ssh: Sessions::new(shared.ssh.connections),
             children: Children::new(&shared.exec),
             shared,
             hubs: Hubs::new(serve.as_ref().map(|serve| serve.hub.clone())),

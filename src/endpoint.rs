@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::duplex::{ByteStream, Duplex};
 use crate::error::{Error, Kind, Result};
 use crate::framing::Framing;
+use crate::ssh::{Session, Terminal};
 use crate::trace::Trace;
 
 mod address;
@@ -23,6 +24,7 @@ mod file;
 mod hub;
 mod null;
 mod proxy;
+mod ssh;
 mod stdio;
 mod tcp;
 mod tls;
@@ -31,7 +33,7 @@ mod ws;
 
 pub use ws::Text;
 
-pub(crate) use exec::{Children, said};
+pub(crate) use exec::{Children, pass_on_lines, said};
 pub(crate) use stdio::Console;
 pub(crate) use tcp::HostPort;
 
@@ -42,6 +44,7 @@ schemes! {
     unix::Unix,
     tls::Tls,
     ws::Ws,
+    ssh::Ssh,
     exec::Exec,
     exec::Pty,
     file::File,
@@ -135,6 +138,8 @@ pub(crate) enum Ground {
     Here,
     /// Hosts that are reached by asking a proxy.
     Network(Box<dyn Network>),
+    /// A machine that is reached by SSH: its network, its sockets, its programs.
+    Machine(Arc<Session>),
     /// The stream of the hop before.
     Stream(ByteStream),
 }
@@ -154,6 +159,7 @@ pub(crate) trait Network: Send {
 pub(crate) enum Footing {
     Here,
     Network,
+    Machine,
     Stream,
 }
 
@@ -180,6 +186,13 @@ pub(crate) struct Call<'a> {
     pub(crate) peer: Option<&'a Peer>,
     /// What is found out on the way.
     pub(crate) trace: &'a Trace,
+}
+
+impl Call<'_> {
+    /// The terminal at which a person sits who is joined to this end, if one does.
+    pub(crate) fn terminal(&self) -> Option<Terminal> {
+        (self.side == Side::Far && self.peer.is_none()).then(stdio::terminal).flatten()
+    }
 }
 
 /// The two ends of a join: `connect A B`, or a peer and the target of `serve`.
@@ -278,11 +291,13 @@ impl Endpoint {
     /// Connects every hop in turn. Errors name the hop that failed.
     pub(crate) async fn connect(&self, call: &Call<'_>) -> Result<Duplex> {
         self.check_connect()?;
-        let (last, carriers) = self.hops.split_last().expect("an address has a hop");
-        let mut ground = Ground::Here;
-        for hop in carriers {
-            ground = hop.carry(ground, call).await.map_err(|error| hop.blame(error))?;
-        }
+        let last = self.last();
+        // The shell of a machine lives there, like everything that stands on it.
+        let carriers = match last {
+            Hop::Ssh(_) => &self.hops[..],
+            _ => &self.hops[..self.hops.len() - 1],
+        };
+        let ground = Ground::after(carriers, call).await?;
         last.connect(ground, call).await.map_err(|error| last.blame(error))
     }
 

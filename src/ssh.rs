@@ -1,12 +1,178 @@
-//! SSH: what OpenSSH's files and flags say, read the way OpenSSH reads them.
+//! SSH, by way of russh: nothing but this module and its folder names it.
+//!
+//! russh 0.65 has habits that a tunnel cannot live with. All of towline's SSH goes through
+//! [`transport`] and [`channel`], which keep clear of them:
+//!
+//! - It does not read while it writes, and a keepalive waits behind a write: writes are queued.
+//! - It hands over what arrives channel by channel and waits for each, and its own streams tell a
+//!   lost transport from an end no more than a cancelled write from a finished one: a task of its
+//!   own owns each channel.
+//! - A channel that it closes first stays in its books: the peer is left to close first, and a
+//!   session that has had many channels is replaced by a new one for those to come.
+//! - A change of keys that it asks for itself ends a session that is busy: it never asks, only
+//!   answers, and sessions are replaced after so many bytes as well.
+//! - As a client it accepts whatever channel a server opens: only forwards that were asked for
+//!   are accepted.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
+use russh::{Limits, Preferred, SshId, cipher, compression, kex, mac};
+use tokio::sync::watch;
+
+use crate::error::{Error, Kind};
+
+mod auth;
 mod certificate;
+mod channel;
+mod client;
 pub mod forward;
+mod host_key;
+mod keyfile;
 pub mod known_hosts;
 mod pattern;
 mod place;
+mod sessions;
+mod target;
+mod transport;
 
 #[cfg(test)]
 mod testing;
 
+pub(crate) use channel::{Size, Terminal};
+pub(crate) use client::{Login, Session};
+pub(crate) use host_key::HostKeys;
 pub use place::Place;
+pub(crate) use sessions::Sessions;
+pub(crate) use target::Target;
+
+/// How many bytes a peer may send ahead on one channel. A receiver gives about half a window a
+/// round trip, so this is 80 MB/s over 100 ms.
+const WINDOW: u32 = 16 << 20;
+
+/// The largest packet that is sent and taken, in bytes.
+const PACKET: u32 = 32 << 10;
+
+/// How many packets russh keeps for the task of a channel.
+const BACKLOG: usize = 64;
+
+/// How many keepalives may go unanswered.
+const KEEPALIVES: usize = 3;
+
+/// What is said before anything is encrypted: no version for those who collect them.
+fn greeting() -> SshId {
+    SshId::Standard(Cow::Borrowed("SSH-2.0-towline"))
+}
+
+/// No change of keys of our own accord; see the list above.
+fn no_limits() -> Limits {
+    Limits {
+        rekey_write_limit: usize::MAX,
+        rekey_read_limit: usize::MAX,
+        rekey_time_limit: Duration::from_secs(365 * 24 * 3600),
+    }
+}
+
+/// The algorithms, best first: key exchange that outlives quantum computers, ciphers in the order
+/// in which machines are fast, no SHA-1 and no compression.
+fn preferred(keys: Vec<Algorithm>) -> Preferred {
+    Preferred {
+        kex: Cow::Borrowed(&[
+            kex::MLKEM768X25519_SHA256,
+            kex::CURVE25519,
+            kex::CURVE25519_PRE_RFC_8731,
+            kex::DH_G16_SHA512,
+            kex::DH_G18_SHA512,
+            kex::EXTENSION_SUPPORT_AS_CLIENT,
+            kex::EXTENSION_SUPPORT_AS_SERVER,
+            kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT,
+            kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
+        ]),
+        key: Cow::Owned(keys),
+        host_key_certificates: Cow::Borrowed(&[]),
+        cipher: Cow::Borrowed(&[
+            cipher::AES_128_GCM,
+            cipher::AES_256_GCM,
+            cipher::CHACHA20_POLY1305,
+            cipher::AES_256_CTR,
+            cipher::AES_128_CTR,
+        ]),
+        mac: Cow::Borrowed(&[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM]),
+        compression: Cow::Borrowed(&[compression::NONE]),
+    }
+}
+
+/// The kinds of keys that are good enough, best first.
+fn key_algorithms() -> Vec<Algorithm> {
+    let ecdsa = |curve| Algorithm::Ecdsa { curve };
+    let rsa = |hash| Algorithm::Rsa { hash: Some(hash) };
+    vec![
+        Algorithm::Ed25519,
+        ecdsa(EcdsaCurve::NistP256),
+        ecdsa(EcdsaCurve::NistP384),
+        ecdsa(EcdsaCurve::NistP521),
+        rsa(HashAlg::Sha512),
+        rsa(HashAlg::Sha256),
+    ]
+}
+
+/// How many channels share a session.
+#[derive(Clone, Debug)]
+struct Load(Arc<watch::Sender<usize>>);
+
+/// One of the channels that share a session, while it lives.
+#[derive(Debug)]
+struct Share(Load);
+
+impl Load {
+    fn new() -> Self {
+        Self(Arc::new(watch::Sender::new(0)))
+    }
+
+    fn share(&self) -> Share {
+        self.0.send_modify(|channels| *channels += 1);
+        Share(self.clone())
+    }
+
+    fn channels(&self) -> usize {
+        *self.0.borrow()
+    }
+}
+
+impl Share {
+    fn others(&self) -> watch::Receiver<usize> {
+        self.0.0.subscribe()
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|channels| *channels -= 1);
+    }
+}
+
+/// A failure of a session, in our words.
+fn failure(error: russh::Error) -> Error {
+    use russh::Error as E;
+    match error {
+        E::IO(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => gone(),
+        E::IO(error) => Error::lost(error),
+        E::Disconnect | E::HUP | E::SendError | E::RecvError => gone(),
+        E::KeepaliveTimeout | E::ConnectionTimeout | E::InactivityTimeout => {
+            Error::new(Kind::Lost, "the SSH peer does not answer any more")
+        }
+        E::Version => Error::new(Kind::Protocol(1002), "what answers does not speak SSH 2"),
+        E::NoCommonAlgo { kind, theirs, .. } => {
+            let what = format!("no common {kind:?} algorithm").to_lowercase();
+            Error::new(Kind::Protocol(1002), what)
+                .hint(format_args!("the peer has {}", theirs.join(" ")))
+        }
+        other => Error::new(Kind::Protocol(1002), format_args!("SSH: {other}")),
+    }
+}
+
+fn gone() -> Error {
+    Error::new(Kind::Lost, "the SSH peer closed the connection")
+}

@@ -70,6 +70,12 @@ pub enum Phase {
     Tls,
     /// The WebSocket handshake.
     Upgrade,
+    /// The SSH handshake.
+    Ssh,
+    /// Logging in by SSH.
+    Login,
+    /// Waiting for an SSH server to open a channel.
+    Forward,
 }
 
 impl Phase {
@@ -81,6 +87,9 @@ impl Phase {
             Self::Proxy => "proxy",
             Self::Tls => "tls",
             Self::Upgrade => "upgrade",
+            Self::Ssh => "ssh",
+            Self::Login => "login",
+            Self::Forward => "forward",
         }
     }
 }
@@ -93,6 +102,9 @@ impl fmt::Display for Phase {
             Self::Proxy => "waiting for the proxy",
             Self::Tls => "waiting for the TLS handshake",
             Self::Upgrade => "waiting for the WebSocket handshake",
+            Self::Ssh => "waiting for the SSH handshake",
+            Self::Login => "logging in",
+            Self::Forward => "waiting for the SSH server to connect",
         })
     }
 }

@@ -18,6 +18,7 @@ mod program;
 mod terminal;
 
 pub(crate) use children::{Children, said};
+pub(crate) use complaints::pass_on_lines;
 
 use program::Program;
 use terminal::Terminal;
@@ -34,7 +35,7 @@ impl Scheme for Exec {
     const NAMES: &'static [&'static str] = &["exec", "sh"];
     const USAGE: &'static str = "exec:COMMAND ARGS, sh:LINE";
     const HELP: &'static str = "a child process on pipes: a program, or a line for the shell";
-    const STANDS_ON: &'static [Footing] = &[Footing::Here];
+    const STANDS_ON: &'static [Footing] = &[Footing::Here, Footing::Machine];
     const GIVES: Option<Footing> = Some(Footing::Stream);
     const SHAPE: Shape = Shape::Bytes;
     const FRAMING: Framing = Framing::Lines;
@@ -51,7 +52,11 @@ impl Scheme for Exec {
         }
     }
 
-    async fn connect(&self, _: Ground, call: &Call<'_>) -> Result<Duplex> {
+    async fn connect(&self, ground: Ground, call: &Call<'_>) -> Result<Duplex> {
+        if let Some(session) = ground.machine() {
+            let channel = session.run(Some(&self.far_line()), None, call.trace).await?;
+            return Ok(Duplex::Bytes(ByteStream::other(channel)));
+        }
         let permit = call.cx.children.admit()?;
         let program = &self.words[0];
         let mut command = Command::new(program);
@@ -73,6 +78,20 @@ impl Scheme for Exec {
     }
 }
 
+impl Exec {
+    /// The line for the shell of a far machine, which always gets one: the words of a program
+    /// are quoted, so that it gets them as they are.
+    fn far_line(&self) -> String {
+        match self.name {
+            "exec" => {
+                let words = self.words.iter().map(String::as_str);
+                shlex::try_join(words).unwrap_or_else(|_| self.line.clone())
+            }
+            _ => self.line.clone(),
+        }
+    }
+}
+
 /// A line for the shell, on a pseudo terminal.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Pty {
@@ -83,7 +102,7 @@ impl Scheme for Pty {
     const NAMES: &'static [&'static str] = &["pty"];
     const USAGE: &'static str = "pty:LINE";
     const HELP: &'static str = "a line for the shell, on a pseudo terminal";
-    const STANDS_ON: &'static [Footing] = &[Footing::Here];
+    const STANDS_ON: &'static [Footing] = &[Footing::Here, Footing::Machine];
     const GIVES: Option<Footing> = Some(Footing::Stream);
     const SHAPE: Shape = Shape::Bytes;
 
@@ -91,7 +110,12 @@ impl Scheme for Pty {
         Ok(Self { line: written(rest, "a line for the shell is missing, as in pty:bash -l")? })
     }
 
-    async fn connect(&self, _: Ground, call: &Call<'_>) -> Result<Duplex> {
+    async fn connect(&self, ground: Ground, call: &Call<'_>) -> Result<Duplex> {
+        if let Some(session) = ground.machine() {
+            let terminal = call.terminal().unwrap_or_default();
+            let channel = session.run(Some(&self.line), Some(terminal), call.trace).await?;
+            return Ok(Duplex::Bytes(ByteStream::other(channel)));
+        }
         let permit = call.cx.children.admit()?;
         let words = shell(&self.line);
         let mut command = Command::new(&words[0]);

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use rustix::termios::tcgetwinsize;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -15,12 +16,23 @@ use crate::console;
 use crate::duplex::{ByteStream, Close, Duplex, Io};
 use crate::error::{Error, Result};
 use crate::framing::Framing;
+use crate::ssh::{Size, Terminal};
 
 mod input;
 mod output;
 
 use input::Input;
 pub(crate) use output::Output;
+
+/// The terminal at which a person sits, if stdin and stdout are one.
+pub(super) fn terminal() -> Option<Terminal> {
+    let person = io::stdin().is_terminal() && io::stdout().is_terminal();
+    let size = tcgetwinsize(io::stdout()).ok().filter(|size| person && size.ws_col > 0)?;
+    Some(Terminal {
+        kind: std::env::var("TERM").unwrap_or_else(|_| "xterm".to_owned()),
+        size: Size { columns: size.ws_col.into(), rows: size.ws_row.into() },
+    })
+}
 
 /// This console.
 #[derive(Clone, Debug, PartialEq)]

@@ -35,7 +35,7 @@ impl Scheme for Tcp {
     const NAMES: &'static [&'static str] = &["tcp"];
     const USAGE: &'static str = "tcp://HOST:PORT";
     const HELP: &'static str = "a TCP connection or listener; `tcp:` alone is where the peer of a proxy listener asks to go";
-    const STANDS_ON: &'static [Footing] = &[Footing::Here, Footing::Network];
+    const STANDS_ON: &'static [Footing] = &[Footing::Here, Footing::Network, Footing::Machine];
     const GIVES: Option<Footing> = Some(Footing::Stream);
     const LISTENS: bool = true;
     const SHAPE: Shape = Shape::Bytes;
@@ -140,6 +140,7 @@ impl Ground {
         match self {
             Self::Here => to.dial(call.trace).await.map(ByteStream::Tcp),
             Self::Network(network) => network.open(to, call).await,
+            Self::Machine(session) => session.open_tcp(to, call.trace).await,
             Self::Stream(stream) => Ok(stream),
         }
     }

@@ -30,7 +30,7 @@ impl Scheme for Unix {
     const NAMES: &'static [&'static str] = &["unix"];
     const USAGE: &'static str = "unix:PATH, unix:@NAME";
     const HELP: &'static str = "a Unix stream socket, in the file system or abstract";
-    const STANDS_ON: &'static [Footing] = &[Footing::Here];
+    const STANDS_ON: &'static [Footing] = &[Footing::Here, Footing::Machine];
     const GIVES: Option<Footing> = Some(Footing::Stream);
     const LISTENS: bool = true;
     const SHAPE: Shape = Shape::Bytes;
@@ -50,7 +50,10 @@ impl Scheme for Unix {
         Ok(Self { name: rest.to_owned() })
     }
 
-    async fn connect(&self, _: Ground, call: &Call<'_>) -> Result<Duplex> {
+    async fn connect(&self, ground: Ground, call: &Call<'_>) -> Result<Duplex> {
+        if let Some(session) = ground.machine() {
+            return session.open_unix(&self.name, call.trace).await.map(Duplex::Bytes);
+        }
         let _connecting = call.trace.enter(Phase::Tcp);
         let stream = dial(&self.path()).await.map_err(|error| self.refused(&error))?;
         call.trace.facts().peer = Some(self.to_string());

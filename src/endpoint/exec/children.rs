@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
-use super::complaints;
+use super::complaints::pass_on_lines;
 use crate::cli::ExecArgs;
 use crate::error::{Error, Kind, Result};
 use crate::lock::lock;
@@ -113,7 +113,14 @@ impl Children {
         report::verbose(format_args!("{who}: started"));
         let (tell, outcome) = oneshot::channel();
         let (stop, stopped) = oneshot::channel();
-        let complaints = tokio::spawn(complaints::pass_on(stderr, who.clone()));
+        let complaints = {
+            let who = who.clone();
+            tokio::spawn(async move {
+                if let Some(stderr) = stderr {
+                    pass_on_lines(stderr, who).await;
+                }
+            })
+        };
         let guard = Guard {
             child,
             group,

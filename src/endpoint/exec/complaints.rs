@@ -1,18 +1,16 @@
-//! A child's stderr, passed on line by line.
+//! The stderr of a child, or of a command on a far machine, passed on line by line.
 
 use std::io;
 
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::ChildStderr;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
 use crate::report;
 
 /// A longer line is shown in pieces.
 const LONGEST: usize = 8 << 10;
 
-/// Shows what a child says on its stderr, and who says it.
-pub(super) async fn pass_on(stderr: Option<ChildStderr>, who: String) {
-    let Some(stderr) = stderr else { return };
+/// Shows what a program says on its stderr, and who says it.
+pub(crate) async fn pass_on_lines(stderr: impl AsyncRead + Unpin, who: String) {
     let mut stderr = BufReader::with_capacity(LONGEST, stderr);
     let mut line = Vec::new();
     while let Ok(true) = next_line(&mut stderr, &mut line).await {

@@ -1,0 +1,123 @@
+//! `ssh://[USER@]HOST[:PORT]`: a machine that is reached by SSH.
+//!
+//! As a hop it is the ground on which the next one stands: its network, its sockets, its programs.
+//! All that goes through it shares one session; see `ssh/sessions.rs`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::tcp::{HostPort, authority};
+use super::{Call, Footing, Ground, Hop, Scheme, Shape};
+use crate::duplex::{ByteStream, Duplex};
+use crate::error::{Error, Kind, Result};
+use crate::ssh::{Session, Target};
+
+/// An SSH server, as the user knows it: the name may stand in ssh_config.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Ssh {
+    user: Option<String>,
+    /// Empty stands for loopback.
+    host: String,
+    port: Option<u16>,
+}
+
+impl Scheme for Ssh {
+    const NAMES: &'static [&'static str] = &["ssh"];
+    const USAGE: &'static str = "ssh://[USER@]HOST[:PORT]";
+    const HELP: &'static str =
+        "a machine reached by SSH: what follows lives there; alone, its shell";
+    const STANDS_ON: &'static [Footing] =
+        &[Footing::Here, Footing::Network, Footing::Machine, Footing::Stream];
+    const GIVES: Option<Footing> = Some(Footing::Machine);
+    const SHAPE: Shape = Shape::Bytes;
+
+    fn parse(_: &str, rest: &str) -> Result<Self, String> {
+        let (user, place) = match authority(rest).rsplit_once('@') {
+            Some((user, _)) if user.contains(':') => {
+                return Err(
+                    "a password does not belong into an address; see --password-file".into()
+                );
+            }
+            Some(("", _)) => return Err("a user name is missing before the @".into()),
+            Some((user, place)) => (Some(user.to_owned()), place),
+            None => (None, authority(rest)),
+        };
+        let HostPort { host, port } = HostPort::parse(place, Some(0))?;
+        Ok(Self { user, host, port: (port != 0).then_some(port) })
+    }
+
+    /// The shell of the machine.
+    async fn connect(&self, ground: Ground, call: &Call<'_>) -> Result<Duplex> {
+        let Ground::Machine(session) = ground else {
+            return Err(Error::new(Kind::Usage, "is only a hop here"));
+        };
+        let channel = session.run(None, call.terminal(), call.trace).await?;
+        Ok(Duplex::Bytes(ByteStream::other(channel)))
+    }
+}
+
+impl Ssh {
+    /// Connects and logs in. `chain` are the hops before this one and this one.
+    pub(super) async fn begin(&self, ground: Ground, call: &Call<'_>) -> Result<Session> {
+        let target = Target::new(&self.host, self.user.as_deref(), self.port, &call.cx.shared.ssh)?;
+        let stream = ground.open(&target.at, call).await?;
+        target.log_in(stream, call.trace).await
+    }
+}
+
+impl Ground {
+    /// What is there after all of `hops`.
+    pub(super) async fn after(hops: &[Hop], call: &Call<'_>) -> Result<Self> {
+        let Some((hop, before)) = hops.split_last() else { return Ok(Self::Here) };
+        let Hop::Ssh(ssh) = hop else {
+            let ground = Box::pin(Self::after(before, call)).await?;
+            return hop.carry(ground, call).await.map_err(|error| hop.blame(error));
+        };
+        let chain: Vec<_> = hops.iter().map(Hop::to_string).collect();
+        let begin = async || {
+            let ground = Box::pin(Self::after(before, call)).await?;
+            ssh.begin(ground, call).await.map_err(|error| hop.blame(error))
+        };
+        call.cx.ssh.get(&chain.join(","), begin).await.map(Self::Machine)
+    }
+
+    /// The machine this stands on, if it is not this one.
+    pub(super) fn machine(&self) -> Option<&Arc<Session>> {
+        match self {
+            Self::Machine(session) => Some(session),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Ssh {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ssh://")?;
+        if let Some(user) = &self.user {
+            write!(f, "{user}@")?;
+        }
+        match self.host.contains(':') {
+            true => write!(f, "[{}]", self.host)?,
+            false => f.write_str(&self.host)?,
+        }
+        match self.port {
+            Some(port) => write!(f, ":{port}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_what_is_shown() {
+        for text in ["ssh://box", "ssh://me@box:2222", "ssh://me@[::1]:22", "ssh://a@b@box"] {
+            let ssh = Ssh::parse("ssh", text.strip_prefix("ssh:").unwrap()).unwrap();
+            assert_eq!(ssh.to_string(), text);
+        }
+        assert!(Ssh::parse("ssh", "//me:pw@box").unwrap_err().contains("--password-file"));
+        assert!(Ssh::parse("ssh", "//@box").is_err());
+    }
+}

@@ -1,0 +1,399 @@
+//! Logging in: which method, with which key, in which order.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use russh::client::{AuthResult, Handle, KeyboardInteractiveAuthResponse as Interview, Prompt};
+use russh::keys::agent::AgentIdentity;
+use russh::keys::agent::client::AgentClient;
+use russh::keys::signature::Signer as _;
+use russh::keys::ssh_encoding::Encode;
+use russh::keys::ssh_key::private::KeypairData;
+use russh::keys::{
+    Certificate, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey, decode_secret_key,
+    load_public_key, ssh_key,
+};
+use russh::{MethodKind, MethodSet, SendError, Signer};
+
+use super::client::{Guard, Login};
+use super::{failure, keyfile};
+use crate::console::{ask, can_ask};
+use crate::error::{Error, Kind, Result};
+use crate::report;
+
+/// How often a password or passphrase is asked for.
+const ATTEMPTS: usize = 3;
+
+/// Logs in with whatever the server takes, in OpenSSH's order.
+///
+/// # Errors
+/// [`Kind::Auth`], saying what was tried.
+pub(super) async fn log_in(handle: &mut Handle<Guard>, login: &Login) -> Result<()> {
+    let first = handle.authenticate_none(&login.user).await;
+    let mut attempt = Attempt { handle, login, tried: Vec::new() };
+    let Some(mut methods) = attempt.outcome(first)? else { return Ok(()) };
+    loop {
+        let next = attempt.next(&methods).await?;
+        match next {
+            Next::In => return Ok(()),
+            // One factor of several.
+            Next::More(more) => methods = more,
+            Next::No => return Err(attempt.refused(&methods)),
+        }
+    }
+}
+
+struct Attempt<'a> {
+    handle: &'a mut Handle<Guard>,
+    login: &'a Login,
+    /// What was offered, for the last word.
+    tried: Vec<String>,
+}
+
+enum Next {
+    In,
+    /// Not enough yet; the server says what it takes besides.
+    More(MethodSet),
+    No,
+}
+
+impl Attempt<'_> {
+    /// The methods that are left, or none after a success.
+    fn outcome(&self, result: Result<AuthResult, russh::Error>) -> Result<Option<MethodSet>> {
+        match result.map_err(failure)? {
+            AuthResult::Success => Ok(None),
+            AuthResult::Failure { remaining_methods, .. } => Ok(Some(remaining_methods)),
+        }
+    }
+
+    async fn next(&mut self, methods: &MethodSet) -> Result<Next> {
+        for (method, kind) in [
+            ("publickey", MethodKind::PublicKey),
+            ("keyboard-interactive", MethodKind::KeyboardInteractive),
+            ("password", MethodKind::Password),
+        ] {
+            if !methods.contains(&kind) || self.tried.iter().any(|tried| tried == method) {
+                continue;
+            }
+            self.tried.push(method.to_owned());
+            let next = match kind {
+                MethodKind::PublicKey => self.keys().await?,
+                MethodKind::Password => self.password().await?,
+                _ => self.interview().await?,
+            };
+            if !matches!(next, Next::No) {
+                return Ok(next);
+            }
+        }
+        Ok(Next::No)
+    }
+
+    /// Certificates, the agent's keys and key files, in this order.
+    async fn keys(&mut self) -> Result<Next> {
+        let hash = self.handle.best_supported_rsa_hash().await.map_err(failure)?;
+        // Without a word from the server: what all servers of the last ten years have.
+        let hash = hash.unwrap_or(Some(HashAlg::Sha512));
+        let files = self.login.key_files();
+        let mut offered = Vec::new();
+        if let Some(socket) = &self.login.agent {
+            let next = self.agent(socket, hash, &files, &mut offered).await?;
+            if !matches!(next, Next::No) {
+                return Ok(next);
+            }
+        }
+        for file in &files {
+            let next = self.key_file(file, hash, &mut offered).await?;
+            if !matches!(next, Next::No) {
+                return Ok(next);
+            }
+        }
+        Ok(Next::No)
+    }
+
+    async fn agent(
+        &mut self,
+        socket: &Path,
+        hash: Option<HashAlg>,
+        files: &[PathBuf],
+        offered: &mut Vec<PublicKey>,
+    ) -> Result<Next> {
+        let Ok(agent) = AgentClient::connect_uds(socket).await else {
+            report::verbose(format_args!("no SSH agent at {}", socket.display()));
+            return Ok(Next::No);
+        };
+        let mut agent = agent.dynamic();
+        let mut identities = match agent.request_identities().await {
+            Ok(identities) => identities,
+            Err(error) => {
+                report::verbose(format_args!("the SSH agent lists no keys: {error}"));
+                return Ok(Next::No);
+            }
+        };
+        let known: Vec<PublicKey> = files.iter().filter_map(|file| public_half(file)).collect();
+        let position = |identity: &AgentIdentity| {
+            let key = identity.public_key();
+            known.iter().position(|known| known.key_data() == key.key_data())
+        };
+        if self.login.identities_only {
+            identities.retain(|identity| position(identity).is_some());
+        }
+        // Those that were asked for come first, in their order.
+        identities.sort_by_key(|identity| position(identity).unwrap_or(usize::MAX));
+        for identity in identities {
+            offered.push(identity.public_key().into_owned());
+            report::verbose(format_args!(
+                "offering the agent's key {} {}",
+                fingerprint(&identity.public_key()),
+                identity.comment()
+            ));
+            let user = &self.login.user;
+            let hash = hash_for(&identity.public_key(), hash);
+            let result = match &identity {
+                AgentIdentity::PublicKey { key, .. } => {
+                    let key = key.clone();
+                    self.handle.authenticate_publickey_with(user, key, hash, &mut agent).await
+                }
+                AgentIdentity::Certificate { certificate, .. } => {
+                    let cert = certificate.clone();
+                    self.handle.authenticate_certificate_with(user, cert, hash, &mut agent).await
+                }
+            };
+            match result {
+                Ok(result) => match self.weigh(result) {
+                    Next::No => {}
+                    next => return Ok(next),
+                },
+                Err(error) => report::warn(format_args!("the SSH agent cannot sign: {error}")),
+            }
+        }
+        Ok(Next::No)
+    }
+
+    async fn key_file(
+        &mut self,
+        file: &Path,
+        hash: Option<HashAlg>,
+        offered: &mut Vec<PublicKey>,
+    ) -> Result<Next> {
+        let text = match keyfile::read(file) {
+            Ok(text) => text,
+            // Only what the user has named has to be there.
+            Err(error) if self.login.is_default(file) && error.kind() == Kind::Usage => {
+                return Ok(Next::No);
+            }
+            Err(error) => return Err(error),
+        };
+        let user = &self.login.user;
+        let certificate = self.login.certificate_for(file);
+        let key = match decode_secret_key(&text, None) {
+            Ok(key) => key,
+            Err(russh::keys::Error::KeyIsEncrypted) => {
+                // The passphrase is asked for once the server would take the key.
+                let Some(public) = public_half(file) else {
+                    let key = self.login.open(file, &text).await?;
+                    return self.with_key(key, certificate, hash).await;
+                };
+                if is_offered(offered, &public) && certificate.is_none() {
+                    return Ok(Next::No);
+                }
+                report::verbose(format_args!("offering {}", file.display()));
+                let mut signer = Locked { file, text: &text, login: self.login };
+                let hash = hash_for(&public, hash);
+                let result = match certificate {
+                    Some(certificate) => {
+                        let handle = &mut self.handle;
+                        handle
+                            .authenticate_certificate_with(user, certificate, hash, &mut signer)
+                            .await
+                    }
+                    None => {
+                        let handle = &mut self.handle;
+                        handle.authenticate_publickey_with(user, public, hash, &mut signer).await
+                    }
+                };
+                return result.map(|result| self.weigh(result)).map_err(|error| error.0);
+            }
+            Err(error) => return Err(keyfile::unusable(file, &error)),
+        };
+        if is_offered(offered, key.public_key()) && certificate.is_none() {
+            return Ok(Next::No);
+        }
+        report::verbose(format_args!("offering {}", file.display()));
+        self.with_key(key, certificate, hash).await
+    }
+
+    async fn with_key(
+        &mut self,
+        key: PrivateKey,
+        certificate: Option<Certificate>,
+        hash: Option<HashAlg>,
+    ) -> Result<Next> {
+        let (user, key) = (&self.login.user, Arc::new(key));
+        if let Some(certificate) = certificate {
+            let result =
+                self.handle.authenticate_openssh_cert(user, key.clone(), certificate).await;
+            let next = self.weigh(result.map_err(failure)?);
+            if !matches!(next, Next::No) {
+                return Ok(next);
+            }
+        }
+        let hash = hash_for(key.public_key(), hash);
+        let key = PrivateKeyWithHashAlg::new(key, hash);
+        let result = self.handle.authenticate_publickey(user, key).await;
+        Ok(self.weigh(result.map_err(failure)?))
+    }
+
+    async fn password(&mut self) -> Result<Next> {
+        let user = &self.login.user;
+        for _ in 0..ATTEMPTS {
+            let Some(password) = self.login.password(&self.login.prompt()).await? else { break };
+            let result = self.handle.authenticate_password(user, password.as_str()).await;
+            match self.weigh(result.map_err(failure)?) {
+                Next::No if self.login.password_file.is_none() => {
+                    report::note(format_args!("permission denied, please try again"));
+                }
+                next => return Ok(next),
+            }
+        }
+        Ok(Next::No)
+    }
+
+    async fn interview(&mut self) -> Result<Next> {
+        let user = self.login.user.clone();
+        for _ in 0..ATTEMPTS {
+            let mut step = self.handle.authenticate_keyboard_interactive_start(&user, None).await;
+            loop {
+                match step.map_err(failure)? {
+                    Interview::Success => return Ok(Next::In),
+                    Interview::Failure { remaining_methods, partial_success: true } => {
+                        return Ok(Next::More(remaining_methods));
+                    }
+                    Interview::Failure { .. } => break,
+                    Interview::InfoRequest { name, instructions, prompts } => {
+                        for text in [name, instructions].iter().filter(|text| !text.is_empty()) {
+                            report::note(format_args!("{}", report::printable(text)));
+                        }
+                        let Some(answers) = self.answers(&prompts).await? else {
+                            return Ok(Next::No);
+                        };
+                        step = self.handle.authenticate_keyboard_interactive_respond(answers).await;
+                    }
+                }
+            }
+            if self.login.password_file.is_some() || !can_ask() {
+                break;
+            }
+        }
+        Ok(Next::No)
+    }
+
+    async fn answers(&self, prompts: &[Prompt]) -> Result<Option<Vec<String>>> {
+        let mut answers = Vec::new();
+        for Prompt { prompt, echo } in prompts {
+            let answer = match echo {
+                // The one thing that is kept secret is the password.
+                false => self.login.password(&report::printable(prompt)).await?,
+                true if can_ask() => Some(ask(&report::printable(prompt), false).await?),
+                true => None,
+            };
+            let Some(answer) = answer else { return Ok(None) };
+            answers.push(answer.to_string());
+        }
+        Ok(Some(answers))
+    }
+
+    fn weigh(&self, result: AuthResult) -> Next {
+        match result {
+            AuthResult::Success => Next::In,
+            AuthResult::Failure { remaining_methods, partial_success: true } => {
+                Next::More(remaining_methods)
+            }
+            AuthResult::Failure { .. } => Next::No,
+        }
+    }
+
+    fn refused(&self, methods: &MethodSet) -> Error {
+        let takes = methods.iter().map(<&str>::from).collect::<Vec<_>>().join(", ");
+        let what = match takes.is_empty() {
+            true => format!("{} is not let in", self.login.user),
+            false => format!("{} is not let in (the server takes {takes})", self.login.user),
+        };
+        let error = Error::new(Kind::Auth, what);
+        if methods.contains(&MethodKind::PublicKey) && self.login.key_files().is_empty() {
+            return error.hint("name a key with -i FILE");
+        }
+        match methods.contains(&MethodKind::Password) && !can_ask() {
+            true => {
+                error.hint("there is no terminal to ask for a password at; see --password-file")
+            }
+            false => error.hint("-v shows which keys were offered"),
+        }
+    }
+}
+
+/// A key that is unlocked when the server wants it to sign.
+struct Locked<'a> {
+    file: &'a Path,
+    text: &'a str,
+    login: &'a Login,
+}
+
+/// An error of ours, inside russh.
+struct Ours(Error);
+
+impl From<SendError> for Ours {
+    fn from(_: SendError) -> Self {
+        Self(super::gone())
+    }
+}
+
+impl Signer for Locked<'_> {
+    type Error = Ours;
+
+    async fn auth_sign(
+        &mut self,
+        _: &AgentIdentity,
+        hash: Option<HashAlg>,
+        mut data: Vec<u8>,
+    ) -> Result<Vec<u8>, Ours> {
+        let key = self.login.open(self.file, self.text).await.map_err(Ours)?;
+        let signed: Result<ssh_key::Signature, _> = match key.key_data() {
+            KeypairData::Rsa(pair) => (pair, hash).try_sign(&data),
+            pair => pair.try_sign(&data),
+        };
+        let unsigned =
+            |_| Ours(Error::new(Kind::Auth, "the key cannot sign").at(self.file.display()));
+        let signature = signed.map_err(|_| unsigned(()))?;
+        let blob = Vec::<u8>::try_from(signature).map_err(|_| unsigned(()))?;
+        blob.encode(&mut data).map_err(|_| unsigned(()))?;
+        Ok(data)
+    }
+}
+
+fn is_offered(offered: &[PublicKey], key: &PublicKey) -> bool {
+    offered.iter().any(|offered| offered.key_data() == key.key_data())
+}
+
+/// RSA keys sign with SHA-2, or not at all.
+fn hash_for(key: &PublicKey, best: Option<HashAlg>) -> Option<HashAlg> {
+    match key.algorithm().is_rsa() {
+        true => Some(best.unwrap_or(HashAlg::Sha512)),
+        false => None,
+    }
+}
+
+/// The public key of a private one, as far as it can be read without a passphrase.
+pub(super) fn public_half(file: &Path) -> Option<PublicKey> {
+    let mut beside = file.as_os_str().to_owned();
+    beside.push(".pub");
+    let inside = || {
+        let text = std::fs::read_to_string(file).ok()?;
+        PrivateKey::from_openssh(&text).ok().map(|key| key.public_key().clone())
+    };
+    load_public_key(beside).ok().or_else(inside).or_else(|| load_public_key(file).ok())
+}
+
+/// `SHA256:…`, as OpenSSH shows it.
+pub(super) fn fingerprint(key: &PublicKey) -> String {
+    key.fingerprint(HashAlg::Sha256).to_string()
+}

@@ -1,0 +1,507 @@
+//! A session with an SSH server, and the channels we open in it.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use russh::client::{
+    self, ChannelOpenHandle, DisconnectReason, Handle, Handler, Msg, Session as Loop,
+};
+use russh::keys::{Certificate, PrivateKey, PublicKeyOrCertificate, decode_secret_key};
+use russh::{ChannelMsg, ChannelOpenFailure, Disconnect};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use super::channel::{Channel, Role, Terminal};
+use super::host_key::HostKeys;
+use super::transport::Transport;
+use super::{BACKLOG, KEEPALIVES, Load, PACKET, WINDOW, failure, gone, greeting, keyfile};
+use super::{auth, no_limits, preferred};
+use crate::console::{ask, can_ask};
+use crate::duplex::ByteStream;
+use crate::endpoint::HostPort;
+use crate::error::{Error, Kind, Result};
+use crate::report;
+use crate::trace::{Phase, Trace};
+
+/// How many channels a session may have had before new ones go to another.
+const WORN_CHANNELS: u64 = 20_000;
+
+/// How many bytes a session may have moved before new channels go to another: far below the
+/// 2^32 packets after which a cipher's counter would begin anew.
+const WORN_BYTES: u64 = 64 << 30;
+
+/// Who logs in, with what.
+#[derive(Clone, Debug)]
+pub(crate) struct Login {
+    pub(crate) user: String,
+    /// As the user knows it, for questions and messages.
+    pub(crate) host: String,
+    /// Key files that were named, or else those that everybody has.
+    pub(crate) identities: Vec<PathBuf>,
+    /// Whether they are only those that everybody has.
+    pub(crate) default_identities: bool,
+    pub(crate) certificates: Vec<PathBuf>,
+    /// Whether the agent's other keys are left alone.
+    pub(crate) identities_only: bool,
+    /// The agent's socket.
+    pub(crate) agent: Option<PathBuf>,
+    pub(crate) passphrase_file: Option<PathBuf>,
+    pub(crate) password_file: Option<PathBuf>,
+}
+
+impl Login {
+    /// The key files there are.
+    pub(super) fn key_files(&self) -> Vec<PathBuf> {
+        let there = |file: &&PathBuf| !self.default_identities || file.exists();
+        self.identities.iter().filter(there).cloned().collect()
+    }
+
+    pub(super) fn is_default(&self, file: &Path) -> bool {
+        self.default_identities && self.identities.iter().any(|it| it == file)
+    }
+
+    /// The certificate of a key file: one that was named, or the one beside it.
+    pub(super) fn certificate_for(&self, file: &Path) -> Option<Certificate> {
+        let mut beside = file.as_os_str().to_owned();
+        beside.push("-cert.pub");
+        let public = || auth::public_half(file);
+        let named = self.certificates.iter().find_map(|named| {
+            let certificate = russh::keys::load_openssh_certificate(named).ok()?;
+            (public()?.key_data() == certificate.public_key()).then_some(certificate)
+        });
+        named.or_else(|| russh::keys::load_openssh_certificate(beside).ok())
+    }
+
+    /// Unlocks a key.
+    pub(super) async fn open(&self, file: &Path, text: &str) -> Result<PrivateKey> {
+        if let Some(secret) = &self.passphrase_file {
+            let secret = keyfile::secret("--passphrase-file", secret)?;
+            return decode_secret_key(text, Some(&secret)).map_err(|_| {
+                Error::new(Kind::Auth, "the passphrase does not open this key").at(file.display())
+            });
+        }
+        let locked = || Error::new(Kind::Auth, "the key has a passphrase").at(file.display());
+        if !can_ask() {
+            return Err(locked().hint("see --passphrase-file, or add the key to an agent"));
+        }
+        for _ in 0..3 {
+            let question = format!("Passphrase for {}: ", file.display());
+            let secret = ask(&question, true).await?;
+            match decode_secret_key(text, Some(&secret)) {
+                Ok(key) => return Ok(key),
+                Err(_) => report::note(format_args!("that is not the passphrase")),
+            }
+        }
+        Err(locked())
+    }
+
+    /// The password, from its file or from the person at the terminal.
+    pub(super) async fn password(&self, question: &str) -> Result<Option<Zeroizing<String>>> {
+        match &self.password_file {
+            Some(file) => keyfile::secret("--password-file", file).map(Some),
+            None if can_ask() => ask(question, true).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// What the person is asked for a password with.
+    pub(super) fn prompt(&self) -> String {
+        format!("{}@{}'s password: ", self.user, self.host)
+    }
+}
+
+/// A session that is logged in. It ends when nobody holds it any more.
+pub(crate) struct Session {
+    handle: Handle<Guard>,
+    state: Arc<State>,
+    opened: AtomicU64,
+    moved: Arc<AtomicU64>,
+    drained: CancellationToken,
+}
+
+/// What the session's own task and its users share.
+pub(super) struct State {
+    load: Load,
+    /// Cancelled when the session is over.
+    over: CancellationToken,
+    /// Why it could not begin.
+    refusal: Mutex<Option<Error>>,
+    /// Where the connections of remote forwards go.
+    forwards: Mutex<HashMap<Forward, mpsc::UnboundedSender<Forwarded>>>,
+}
+
+/// What the server listens on for us.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Forward {
+    Tcp(String, u32),
+    Unix(String),
+}
+
+/// A connection that came to a remote forward.
+pub(crate) struct Forwarded {
+    pub(crate) stream: ByteStream,
+    /// Who connected, as the server says.
+    pub(crate) from: String,
+}
+
+impl Session {
+    /// Plays the client's part over a stream that reaches the server, and logs in.
+    ///
+    /// # Errors
+    /// [`Kind::Auth`] for a host key or a login that is refused.
+    pub(crate) async fn begin(
+        stream: ByteStream,
+        keys: HostKeys,
+        login: &Login,
+        keepalive: Option<Duration>,
+        trace: &Trace,
+    ) -> Result<Self> {
+        let config = client::Config {
+            client_id: greeting(),
+            limits: no_limits(),
+            window_size: WINDOW,
+            maximum_packet_size: PACKET,
+            channel_buffer_size: BACKLOG,
+            preferred: preferred(keys.algorithms()?),
+            keepalive_interval: keepalive,
+            keepalive_max: KEEPALIVES,
+            ..client::Config::default()
+        };
+        let state = Arc::new(State {
+            load: Load::new(),
+            over: CancellationToken::new(),
+            refusal: Mutex::default(),
+            forwards: Mutex::default(),
+        });
+        let (transport, moved, drained) = Transport::new(stream);
+        let guard = Guard { state: state.clone(), keys };
+        let greeting = trace.enter(Phase::Ssh);
+        let begun = client::connect_stream(Arc::new(config), transport, guard).await;
+        let refusal = || lock(&state.refusal).take();
+        let mut handle = begun.map_err(|error| refusal().unwrap_or_else(|| failure(error.0)))?;
+        drop(greeting);
+        let _logging_in = trace.enter(Phase::Login);
+        auth::log_in(&mut handle, login).await?;
+        Ok(Self { handle, state, opened: AtomicU64::new(0), moved, drained })
+    }
+
+    /// Whether new channels can be opened in it.
+    pub(crate) fn is_alive(&self) -> bool {
+        !self.state.over.is_cancelled() && !self.handle.is_closed()
+    }
+
+    /// Whether it has served long enough: new channels belong into a new session.
+    pub(crate) fn is_worn(&self) -> bool {
+        self.opened.load(Ordering::Relaxed) >= WORN_CHANNELS
+            || self.moved.load(Ordering::Relaxed) >= WORN_BYTES
+    }
+
+    /// How many channels are open.
+    pub(crate) fn channels(&self) -> usize {
+        self.state.load.channels()
+    }
+
+    /// Waits until the session is lost or ended.
+    pub(crate) async fn over(&self) {
+        self.state.over.cancelled().await;
+    }
+
+    /// A connection from the server to `to`.
+    pub(crate) async fn open_tcp(&self, to: &HostPort, trace: &Trace) -> Result<ByteStream> {
+        let _opening = trace.enter(Phase::Forward);
+        let host = if to.host.is_empty() { "localhost" } else { &to.host };
+        let port = u32::from(to.port);
+        let opened = self.handle.channel_open_direct_tcpip(host, port, "127.0.0.1", 0).await;
+        self.forwarded(opened.map_err(|error| not_opened(error, "the SSH server"))?)
+    }
+
+    /// A connection from the server to a Unix socket there.
+    pub(crate) async fn open_unix(&self, path: &str, trace: &Trace) -> Result<ByteStream> {
+        let _opening = trace.enter(Phase::Forward);
+        let opened = self.handle.channel_open_direct_streamlocal(path).await;
+        self.forwarded(opened.map_err(|error| not_opened(error, "the SSH server"))?)
+    }
+
+    fn forwarded(&self, channel: russh::Channel<Msg>) -> Result<ByteStream> {
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        let channel = Channel::new(channel, Role::Forward, "", &self.state.load);
+        Ok(ByteStream::other(channel))
+    }
+
+    /// Runs a command on the server, or its shell; on a terminal there, if one is given.
+    pub(crate) async fn run(
+        &self,
+        command: Option<&str>,
+        terminal: Option<Terminal>,
+        trace: &Trace,
+    ) -> Result<Channel> {
+        let _opening = trace.enter(Phase::Forward);
+        let opened = self.handle.channel_open_session().await;
+        let mut channel = opened.map_err(|error| not_opened(error, "the SSH server"))?;
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        if let Some(Terminal { kind, size }) = &terminal {
+            let asked = channel.request_pty(true, kind, size.columns, size.rows, 0, 0, &[]).await;
+            asked.map_err(failure)?;
+            granted(&mut channel, "a terminal").await?;
+        }
+        match command {
+            Some(command) => channel.exec(true, command).await.map_err(failure)?,
+            None => channel.request_shell(true).await.map_err(failure)?,
+        }
+        granted(&mut channel, command.map_or("a shell", |_| "to run the command")).await?;
+        let who = command.and_then(|line| line.split_whitespace().next()).unwrap_or("shell");
+        Ok(Channel::new(channel, Role::Command, who, &self.state.load))
+    }
+
+    /// Asks the server to listen. The connections that come are received from what is returned,
+    /// with the port that the server chose if 0 was asked for.
+    pub(crate) async fn listen(
+        &self,
+        mut at: Forward,
+    ) -> Result<(Forward, mpsc::UnboundedReceiver<Forwarded>)> {
+        let (sender, incoming) = mpsc::unbounded_channel();
+        // Connections may come before the answer has been looked at.
+        lock(&self.state.forwards).insert(at.clone(), sender.clone());
+        let asked = match &at {
+            Forward::Tcp(host, port) => self.handle.tcpip_forward(host.as_str(), *port).await,
+            Forward::Unix(path) => self.handle.streamlocal_forward(path.as_str()).await.map(|()| 0),
+        };
+        let granted = asked.map_err(|error| {
+            lock(&self.state.forwards).remove(&at);
+            match error {
+                russh::Error::RequestDenied => {
+                    Error::new(Kind::Refused, "the SSH server does not listen there for us").hint(
+                        "the port may be taken, or forwarding not allowed (AllowTcpForwarding)",
+                    )
+                }
+                other => failure(other),
+            }
+        });
+        let port = granted?;
+        if let Forward::Tcp(host, 0) = &at {
+            let chosen = Forward::Tcp(host.clone(), port);
+            let mut forwards = lock(&self.state.forwards);
+            forwards.remove(&at);
+            forwards.insert(chosen.clone(), sender);
+            drop(forwards);
+            at = chosen;
+        }
+        Ok((at, incoming))
+    }
+
+    /// Says goodbye and waits until everything is on its way.
+    pub(crate) async fn end(&self) {
+        const PATIENCE: Duration = Duration::from_secs(1);
+        let _ = self.handle.disconnect(Disconnect::ByApplication, "", "").await;
+        let _ = tokio::time::timeout(PATIENCE, self.drained.cancelled()).await;
+    }
+}
+
+/// Waits for the answer to a request.
+async fn granted(channel: &mut russh::Channel<Msg>, what: &str) -> Result<()> {
+    loop {
+        match channel.wait().await {
+            Some(ChannelMsg::Success) => return Ok(()),
+            Some(ChannelMsg::Failure) => {
+                let what = format!("the SSH server refuses {what}");
+                return Err(Error::new(Kind::Refused, what));
+            }
+            Some(ChannelMsg::Close) => {
+                return Err(Error::new(Kind::Refused, "the SSH server closed the channel"));
+            }
+            Some(_) => {}
+            None => return Err(gone()),
+        }
+    }
+}
+
+fn not_opened(error: russh::Error, who: &str) -> Error {
+    let russh::Error::ChannelOpenFailure(why) = error else { return failure(error) };
+    let refused = |what: &str| Error::new(Kind::Refused, format!("{what}, says {who}"));
+    match why {
+        ChannelOpenFailure::ConnectFailed => refused("cannot connect"),
+        ChannelOpenFailure::AdministrativelyProhibited => refused("not allowed")
+            .hint("see AllowTcpForwarding and PermitOpen of sshd, or --allow-open of towline"),
+        ChannelOpenFailure::ResourceShortage => refused("too many channels"),
+        ChannelOpenFailure::UnknownChannelType => refused("it has no such thing"),
+        other @ ChannelOpenFailure::Other { .. } => refused(other.description()),
+    }
+}
+
+/// Watches over the session from inside: checks the server's key, takes only what was asked for.
+pub(super) struct Guard {
+    state: Arc<State>,
+    keys: HostKeys,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.state.over.cancel();
+        // Their receivers end.
+        lock(&self.state.forwards).clear();
+    }
+}
+
+/// russh's error, with ours inside where there is one.
+#[derive(Debug)]
+pub(super) struct Broken(pub(super) russh::Error);
+
+impl From<russh::Error> for Broken {
+    fn from(error: russh::Error) -> Self {
+        Self(error)
+    }
+}
+
+impl Guard {
+    fn forward(&self, at: &Forward) -> Option<mpsc::UnboundedSender<Forwarded>> {
+        let forwards = lock(&self.state.forwards);
+        // Servers say back what they were asked for, but not all of them in the same words.
+        forwards.get(at).cloned().or_else(|| match at {
+            Forward::Tcp(_, port) => {
+                let mut there = forwards.iter();
+                let same = |it: &Forward| matches!(it, Forward::Tcp(_, asked) if asked == port);
+                there.find(|(it, _)| same(it)).map(|(_, to)| to.clone())
+            }
+            Forward::Unix(_) => None,
+        })
+    }
+
+    async fn take(
+        &self,
+        at: Forward,
+        from: String,
+        channel: russh::Channel<Msg>,
+        reply: ChannelOpenHandle,
+    ) {
+        let Some(to) = self.forward(&at) else {
+            report::verbose(format_args!("the SSH server opened a channel nobody asked for"));
+            return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+        };
+        reply.accept().await;
+        let channel = Channel::new(channel, Role::Forward, "", &self.state.load);
+        let _ = to.send(Forwarded { stream: ByteStream::other(channel), from });
+    }
+}
+
+impl Handler for Guard {
+    type Error = Broken;
+
+    async fn auth_banner(&mut self, banner: &str, _: &mut Loop) -> Result<(), Broken> {
+        for line in banner.lines() {
+            report::note(format_args!("{}", report::printable(line)));
+        }
+        Ok(())
+    }
+
+    async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, Broken> {
+        match self.keys.check(key).await {
+            Ok(()) => Ok(true),
+            Err(error) => {
+                *lock(&self.state.refusal) = Some(error);
+                Ok(false)
+            }
+        }
+    }
+
+    async fn server_channel_open_forwarded_tcpip(
+        &mut self,
+        channel: russh::Channel<Msg>,
+        address: &str,
+        port: u32,
+        from: &str,
+        from_port: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Loop,
+    ) -> Result<(), Broken> {
+        let from = HostPort { host: from.to_owned(), port: from_port.try_into().unwrap_or(0) };
+        let at = Forward::Tcp(address.to_owned(), port);
+        self.take(at, from.to_string(), channel, reply).await;
+        Ok(())
+    }
+
+    async fn server_channel_open_forwarded_streamlocal(
+        &mut self,
+        channel: russh::Channel<Msg>,
+        path: &str,
+        reply: ChannelOpenHandle,
+        _: &mut Loop,
+    ) -> Result<(), Broken> {
+        self.take(Forward::Unix(path.to_owned()), format!("unix:{path}"), channel, reply).await;
+        Ok(())
+    }
+
+    // What a server has no business to open; the default would be to accept it.
+
+    async fn server_channel_open_agent_forward(
+        &mut self,
+        _: russh::Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _: &mut Loop,
+    ) -> Result<(), Broken> {
+        refuse(reply).await
+    }
+
+    async fn server_channel_open_session(
+        &mut self,
+        _: russh::Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _: &mut Loop,
+    ) -> Result<(), Broken> {
+        refuse(reply).await
+    }
+
+    async fn server_channel_open_direct_tcpip(
+        &mut self,
+        _: russh::Channel<Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Loop,
+    ) -> Result<(), Broken> {
+        refuse(reply).await
+    }
+
+    async fn server_channel_open_direct_streamlocal(
+        &mut self,
+        _: russh::Channel<Msg>,
+        _: &str,
+        reply: ChannelOpenHandle,
+        _: &mut Loop,
+    ) -> Result<(), Broken> {
+        refuse(reply).await
+    }
+
+    async fn server_channel_open_x11(
+        &mut self,
+        _: russh::Channel<Msg>,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Loop,
+    ) -> Result<(), Broken> {
+        refuse(reply).await
+    }
+
+    async fn disconnected(&mut self, why: DisconnectReason<Broken>) -> Result<(), Broken> {
+        self.state.over.cancel();
+        match why {
+            DisconnectReason::ReceivedDisconnect(_) => Ok(()),
+            DisconnectReason::Error(error) => Err(error),
+        }
+    }
+}
+
+async fn refuse(reply: ChannelOpenHandle) -> Result<(), Broken> {
+    reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+    Ok(())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

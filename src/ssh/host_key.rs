@@ -1,0 +1,148 @@
+//! Whether a server's key is the one it should have.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use russh::keys::{Algorithm, Certificate, PublicKey, PublicKeyOrCertificate};
+
+use super::auth::fingerprint;
+use super::known_hosts::{self, CertificateVerdict, KnownHosts, Verdict};
+use crate::cli::HostKeyPolicy;
+use crate::console::{ask, can_ask};
+use crate::error::{Error, Kind, Result};
+use crate::report;
+
+/// What is known of one server, and what to do where that is nothing.
+#[derive(Clone, Debug)]
+pub(crate) struct HostKeys {
+    /// The name under which it is known.
+    pub(crate) name: String,
+    pub(crate) port: u16,
+    /// Where to look. A new key is written to the first.
+    pub(crate) files: Vec<PathBuf>,
+    /// None asks where there is a terminal and is strict elsewhere.
+    pub(crate) policy: Option<HostKeyPolicy>,
+    /// Whether a new name is written down hashed.
+    pub(crate) hash_names: bool,
+}
+
+impl HostKeys {
+    /// The algorithms to offer: those of the keys that are known come first, so that a server with
+    /// several keys shows one of them.
+    ///
+    /// # Errors
+    /// A file that cannot be read could hide a changed key.
+    pub(super) fn algorithms(&self) -> Result<Vec<Algorithm>> {
+        let known = self.read()?.algorithms(&self.name, self.port);
+        let mut algorithms = super::key_algorithms();
+        let is_known = |algorithm: &Algorithm| match algorithm {
+            Algorithm::Rsa { .. } => known.iter().any(|known| known.clone().is_rsa()),
+            other => known.contains(other),
+        };
+        algorithms.sort_by_key(|algorithm| !is_known(algorithm));
+        Ok(algorithms)
+    }
+
+    fn read(&self) -> Result<KnownHosts> {
+        let known = KnownHosts::read(&self.files)?;
+        for note in known.notes() {
+            report::verbose(format_args!("{note}"));
+        }
+        Ok(known)
+    }
+
+    /// Accepts a key, or says why not.
+    ///
+    /// # Errors
+    /// [`Kind::Auth`].
+    pub(super) async fn check(&self, shown: &PublicKeyOrCertificate) -> Result<()> {
+        if self.policy == Some(HostKeyPolicy::Off) {
+            return Ok(report::warn(format_args!(
+                "the host key of {} is not checked (--host-key-policy off)",
+                self.name
+            )));
+        }
+        let known = self.read()?;
+        match shown {
+            PublicKeyOrCertificate::PublicKey { key, .. } => self.check_key(&known, key).await,
+            PublicKeyOrCertificate::Certificate(certificate) => {
+                self.check_certificate(&known, certificate).await
+            }
+        }
+    }
+
+    async fn check_certificate(&self, known: &KnownHosts, shown: &Certificate) -> Result<()> {
+        let now = SystemTime::now();
+        match known.lookup_certificate(&self.name, self.port, shown, now) {
+            CertificateVerdict::Trusted => Ok(()),
+            CertificateVerdict::UnknownAuthority => {
+                let key = PublicKey::new(shown.public_key().clone(), "");
+                self.check_key(known, &key).await
+            }
+            CertificateVerdict::Refused(why) => {
+                Err(Error::new(Kind::Auth, format!("the host certificate is not accepted: {why}")))
+            }
+            CertificateVerdict::Revoked(place) => Err(revoked(&place)),
+        }
+    }
+
+    async fn check_key(&self, known: &KnownHosts, key: &PublicKey) -> Result<()> {
+        match known.lookup(&self.name, self.port, key) {
+            Verdict::Known => Ok(()),
+            Verdict::Revoked(place) => Err(revoked(&place)),
+            Verdict::Unknown => self.meet(key).await,
+            Verdict::Changed(known) => {
+                let algorithm = key.algorithm();
+                let shown = fingerprint(key);
+                let known: Vec<_> = known.iter().map(ToString::to_string).collect();
+                let known = known.join(", ");
+                let what =
+                    format!("host key changed: it shows {algorithm} {shown}, known is {known}");
+                Err(Error::new(Kind::Auth, what).hint(
+                    "somebody may be listening in; if the server really has a new key, remove the old line",
+                ))
+            }
+        }
+    }
+
+    /// A host that nothing is known of.
+    async fn meet(&self, key: &PublicKey) -> Result<()> {
+        let (algorithm, shown) = (key.algorithm(), fingerprint(key));
+        let unknown = || {
+            Error::new(Kind::Auth, format!("unknown host key {algorithm} {shown}")).hint(
+                "if it is right, add it to known_hosts, or connect once with --host-key-policy accept-new",
+            )
+        };
+        match self.policy {
+            Some(HostKeyPolicy::AcceptNew) => {
+                report::note(format_args!("{}: learned host key {algorithm} {shown}", self.name));
+                self.learn(key)
+            }
+            None | Some(HostKeyPolicy::Ask) if can_ask() => {
+                let mut question = format!(
+                    "{}:{} is unknown. Its {algorithm} key is {shown}.\nConnect, and remember it? (yes/no/fingerprint) ",
+                    self.name, self.port
+                );
+                loop {
+                    let answer = ask(&question, false).await?;
+                    match answer.trim() {
+                        "yes" => return self.learn(key),
+                        answer if answer == shown => return self.learn(key),
+                        "no" | "" => return Err(unknown()),
+                        _ => "Please answer yes, no or the fingerprint: ".clone_into(&mut question),
+                    }
+                }
+            }
+            _ => Err(unknown()),
+        }
+    }
+
+    fn learn(&self, key: &PublicKey) -> Result<()> {
+        let Some(file) = self.files.first() else { return Ok(()) };
+        known_hosts::append(file, &self.name, self.port, key, self.hash_names)
+    }
+}
+
+fn revoked(place: &super::Place) -> Error {
+    Error::new(Kind::Auth, format!("the host key is revoked, says {place}"))
+}

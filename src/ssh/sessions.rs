@@ -1,0 +1,61 @@
+//! The SSH sessions of one run: one for each distinct hop, shared among its channels.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Mutex as AsyncMutex;
+
+use super::Session;
+use crate::error::Result;
+
+/// The sessions, by the chain of hops that leads to each.
+pub(crate) struct Sessions {
+    by_chain: Mutex<HashMap<String, Arc<AsyncMutex<Vec<Arc<Session>>>>>>,
+    /// See `--connections`.
+    most: usize,
+}
+
+impl Sessions {
+    /// None yet; up to `most` for each chain.
+    pub(crate) fn new(most: usize) -> Self {
+        Self { by_chain: Mutex::default(), most }
+    }
+
+    /// The session with the fewest channels; a new one where there is none, or none is idle and
+    /// there may be more. Those that are lost or worn out are left to the channels they have.
+    pub(crate) async fn get(
+        &self,
+        chain: &str,
+        begin: impl AsyncFnOnce() -> Result<Session>,
+    ) -> Result<Arc<Session>> {
+        let sessions = {
+            let mut chains = self.by_chain.lock().unwrap_or_else(PoisonError::into_inner);
+            chains.entry(chain.to_owned()).or_default().clone()
+        };
+        // Whoever comes while a session begins waits for it.
+        let mut sessions = sessions.lock().await;
+        sessions.retain(|session| session.is_alive() && !session.is_worn());
+        let idlest = sessions.iter().min_by_key(|session| session.channels());
+        if let Some(session) = idlest
+            && (session.channels() == 0 || sessions.len() >= self.most)
+        {
+            return Ok(session.clone());
+        }
+        let session = Arc::new(begin().await?);
+        sessions.push(session.clone());
+        Ok(session)
+    }
+
+    /// Says goodbye in all sessions.
+    pub(crate) async fn end(&self) {
+        let chains: Vec<_> = {
+            let mut chains = self.by_chain.lock().unwrap_or_else(PoisonError::into_inner);
+            chains.drain().map(|(_, sessions)| sessions).collect()
+        };
+        for sessions in chains {
+            for session in sessions.lock().await.drain(..) {
+                session.end().await;
+            }
+        }
+    }
+}
