@@ -22,7 +22,7 @@ mod host;
 mod show;
 mod terminal;
 
-pub(crate) use ask::{ask, can_ask};
+pub(crate) use ask::{ask, can_ask, time_spent_asking};
 use command::{Client, Entry};
 pub use host::run;
 

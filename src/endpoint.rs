@@ -5,11 +5,14 @@
 //! trait, table and dispatch are one file, so that one reading shows what a scheme has to be.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use tokio::time::{Instant, timeout_at};
 
 use crate::accept::{Incoming, Listener, Peer, in_time};
+use crate::console;
 use crate::context::Context;
 use crate::duplex::{ByteStream, Duplex};
 use crate::error::{Error, Kind, Result};
@@ -303,15 +306,7 @@ impl Endpoint {
 
     /// Connects within `--connect-timeout`; if it takes longer, the error says what it waited for.
     pub(crate) async fn connect_in_time(&self, call: &Call<'_>) -> Result<Duplex> {
-        let patience = call.cx.shared.dial.connect_timeout;
-        tokio::time::timeout(patience, self.connect(call)).await.unwrap_or_else(|_| {
-            let phase = call.trace.facts().latest;
-            let phase = phase.map_or("connecting".to_owned(), |phase| phase.to_string());
-            let what = format!("timeout after {patience:?} while {phase}");
-            Err(Error::new(Kind::Timeout, what)
-                .at(format_args!("{self:#}"))
-                .hint("see --connect-timeout"))
-        })
+        in_connect_time(call, &format!("{self:#}"), self.connect(call)).await
     }
 
     /// Checks, before anything is opened, that something can be joined to this address.
@@ -332,7 +327,7 @@ impl Endpoint {
     /// # Errors
     /// [`Kind::Usage`], naming the hop that cannot listen.
     pub fn check_listen(&self) -> Result<()> {
-        for (i, hop) in self.hops.iter().enumerate() {
+        for (i, hop) in self.hops[self.carriers().len()..].iter().enumerate() {
             let ok = hop.listens() && (i == 0 || hop.stands_on().contains(&Footing::Stream));
             if !ok {
                 let how = if i == 0 { "cannot listen" } else { "cannot listen behind another hop" };
@@ -345,16 +340,33 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Listens on the first hop's socket; the handshakes of all hops run in each peer's own task.
+    /// The hops to dial in order to listen on a far machine: up to the last `ssh:` on which a
+    /// socket stands.
+    fn carriers(&self) -> &[Hop] {
+        let stands =
+            |pair: &[Hop]| matches!(pair, [Hop::Ssh(_), socket] if socket.remote().is_some());
+        let at = self.hops.windows(2).rposition(stands);
+        &self.hops[..at.map_or(0, |at| at + 1)]
+    }
+
+    /// Listens on the first hop's socket, here or on a far machine; the handshakes of all hops run
+    /// in each peer's own task.
     pub(crate) async fn listen(&self, cx: &Arc<Context>) -> Result<Listener> {
-        let first = &self.hops[0];
+        let carriers = self.carriers();
+        let here = Self { hops: self.hops[carriers.len()..].to_vec() };
+        let first = &here.hops[0];
         let socket = first.socket();
-        let listener = socket.as_ref().unwrap_or(first).listen(cx).await;
-        let mut listener = listener.map_err(|error| first.blame(error))?;
-        let names = self.announced(&listener.address, socket.is_some());
+        let mut listener = match first.remote() {
+            Some(at) if !carriers.is_empty() => ssh::listen(carriers, at, cx).await?,
+            _ => {
+                let listener = socket.as_ref().unwrap_or(first).listen(cx).await;
+                listener.map_err(|error| first.blame(error))?
+            }
+        };
+        let names = here.announced(&listener.address, socket.is_some());
         listener.address = names.join(",");
         let (address, cx) = (Arc::from(listener.address.as_str()), cx.clone());
-        let layers: Arc<[Layer]> = self.layers(names);
+        let layers: Arc<[Layer]> = here.layers(names);
         Ok(listener.map(move |peer| peer.answered(&address, layers.clone(), cx.clone())))
     }
 
@@ -421,6 +433,37 @@ impl Hop {
     fn blame(&self, error: Error) -> Error {
         error.at(format_args!("{self:#}"))
     }
+}
+
+/// Gives `work` no more than `--connect-timeout`, not counting what a person takes to answer
+/// questions. If it takes longer, the error says what `address` waited for.
+///
+/// # Errors
+/// [`Kind::Timeout`], or what the work says.
+pub(crate) async fn in_connect_time<T>(
+    call: &Call<'_>,
+    address: &str,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let patience = call.cx.shared.dial.connect_timeout;
+    let mut deadline = Instant::now() + patience;
+    let mut asked = console::time_spent_asking();
+    let mut work = pin!(work);
+    loop {
+        if let Ok(outcome) = timeout_at(deadline, &mut work).await {
+            return outcome;
+        }
+        let asked_by_now = console::time_spent_asking();
+        if asked_by_now == asked {
+            break;
+        }
+        deadline += asked_by_now - asked;
+        asked = asked_by_now;
+    }
+    let phase = call.trace.facts().latest;
+    let phase = phase.map_or("connecting".to_owned(), |phase| phase.to_string());
+    let what = format!("timeout after {patience:?} while {phase}");
+    Err(Error::new(Kind::Timeout, what).at(address).hint("see --connect-timeout"))
 }
 
 /// What help and the manual say of one scheme.

@@ -42,7 +42,7 @@ mod transport;
 mod testing;
 
 pub(crate) use channel::{Size, Terminal};
-pub(crate) use client::{Login, Session};
+pub(crate) use client::{Forward, Forwarded, Login, Session};
 pub(crate) use host_key::HostKeys;
 pub use place::Place;
 pub(crate) use sessions::Sessions;

@@ -47,6 +47,7 @@ pub async fn run(args: ConnectArgs) -> Result<()> {
         };
         // It may be a child that has to be stopped.
         session.near_end = None;
+        cx.ssh.end().await;
         outcome
     };
     let outcome = match signals.run(&cx.stop, cx.children.until_stopped(run)).await {

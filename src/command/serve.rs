@@ -58,6 +58,11 @@ pub async fn run(mut args: ServeArgs) -> Result<()> {
             false => accepting.await,
         }
     };
+    let serving = async {
+        let outcome = serving.await;
+        cx.ssh.end().await;
+        outcome
+    };
     match signals.run(&cx.stop, cx.children.until_stopped(serving)).await {
         (Some(Kind::Interrupted), Ok(())) => Err(Error::new(Kind::Interrupted, "interrupted")),
         (_, outcome) => outcome,

@@ -2,8 +2,9 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
@@ -17,6 +18,21 @@ const LONGEST: usize = 1024;
 /// Whether there is somebody to ask.
 pub(crate) fn can_ask() -> bool {
     OpenOptions::new().read(true).write(true).open("/dev/tty").is_ok()
+}
+
+/// How long all questions of this run have been open.
+pub(crate) fn time_spent_asking() -> Duration {
+    let clock = CLOCK.lock().unwrap_or_else(PoisonError::into_inner);
+    clock.spent + clock.since.map_or(Duration::ZERO, |since| since.elapsed())
+}
+
+/// The time that questions take is the person's, not the network's.
+static CLOCK: Mutex<Clock> = Mutex::new(Clock { spent: Duration::ZERO, since: None });
+
+struct Clock {
+    spent: Duration,
+    /// When the question that is open now was asked.
+    since: Option<Instant>,
 }
 
 /// Asks a question and waits for a line. Where it is a secret, what is typed is not shown.
@@ -58,6 +74,7 @@ impl Asking {
             }
             false => None,
         };
+        CLOCK.lock().unwrap_or_else(PoisonError::into_inner).since = Some(Instant::now());
         Ok(Self { tty: Arc::new(tty), over: Arc::default(), found })
     }
 }
@@ -65,6 +82,10 @@ impl Asking {
 impl Drop for Asking {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Relaxed);
+        let mut clock = CLOCK.lock().unwrap_or_else(PoisonError::into_inner);
+        let spent = clock.since.take().map_or(Duration::ZERO, |since| since.elapsed());
+        clock.spent += spent;
+        drop(clock);
         if let Some(found) = &self.found {
             let _ = tcsetattr(&*self.tty, OptionalActions::Now, found);
         }

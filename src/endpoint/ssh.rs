@@ -12,6 +12,10 @@ use crate::duplex::{ByteStream, Duplex};
 use crate::error::{Error, Kind, Result};
 use crate::ssh::{Session, Target};
 
+mod forward;
+
+pub(super) use forward::listen;
+
 /// An SSH server, as the user knows it: the name may stand in ssh_config.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Ssh {

@@ -147,6 +147,11 @@ impl Ground {
 }
 
 impl Tcp {
+    /// The place that is written.
+    pub(super) fn to(&self) -> Option<&HostPort> {
+        self.to.as_ref()
+    }
+
     /// A connection to, or a listener at, one place.
     pub(crate) fn at(to: HostPort) -> Self {
         Self { to: Some(to) }

@@ -108,6 +108,11 @@ async fn dial(path: &Path) -> io::Result<UnixStream> {
 }
 
 impl Unix {
+    /// The path, or `@` and a name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The path to give to the system, where a zero byte in front stands for an abstract name.
     fn path(&self) -> PathBuf {
         match self.name.strip_prefix('@') {
