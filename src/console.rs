@@ -19,12 +19,16 @@ use crate::framing::{Framing, Typing};
 mod ask;
 mod command;
 mod host;
+mod raw;
 mod show;
 mod terminal;
 
 pub(crate) use ask::{ask, can_ask, time_spent_asking};
 use command::{Client, Entry};
 pub use host::run;
+pub(crate) use raw::Raw;
+use show::Show;
+use terminal::{Input, Terminal};
 
 /// What can be entered after a slash at the console of `connect`, and what it does.
 pub(crate) fn client_commands() -> impl Iterator<Item = (String, &'static str)> {
@@ -35,15 +39,18 @@ pub(crate) fn client_commands() -> impl Iterator<Item = (String, &'static str)> 
 pub(crate) fn host_commands() -> impl Iterator<Item = (String, &'static str)> {
     command::listed::<host::Host>()
 }
-use show::Show;
-use terminal::{Input, Terminal};
 
 /// Whether a person is at both ends, asks for nothing but lines, and has a terminal that can do
 /// what an editor needs.
 pub fn is_interactive(join: &JoinArgs) -> bool {
     let lines = matches!(join.frame, None | Some(Framing::Lines));
     let capable = !matches!(std::env::var("TERM").as_deref(), Ok("dumb" | "cons25" | "emacs"));
-    lines && capable && std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
+    lines && capable && is_terminal()
+}
+
+/// Whether a person is at both ends.
+pub(crate) fn is_terminal() -> bool {
+    std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
 }
 
 /// The console as the near end of `connect`.

@@ -259,6 +259,11 @@ impl Endpoint {
         matches!(self.last(), Hop::Proxy(proxy) if !proxy.asks())
     }
 
+    /// Whether what is there thinks it has a terminal, if we have one: a shell.
+    pub fn is_terminal(&self) -> bool {
+        matches!(self.last(), Hop::Ssh(_) | Hop::Pty(_))
+    }
+
     /// Whether a peer of this listener has to speak TLS.
     pub fn is_tls(&self) -> bool {
         self.hops.iter().any(|hop| match hop {

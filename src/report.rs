@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use serde::Serialize;
@@ -21,6 +22,14 @@ static STYLE: OnceLock<Style> = OnceLock::new();
 
 /// Takes lines in place of stderr, while a line editor has the terminal.
 static DIVERSION: Mutex<Option<Diversion>> = Mutex::new(None);
+
+/// Whether the terminal is in raw mode, where a line has to begin where lines begin.
+static RAW: AtomicBool = AtomicBool::new(false);
+
+/// Says whether the terminal is in raw mode now.
+pub(crate) fn set_raw(raw: bool) {
+    RAW.store(raw && io::stderr().is_terminal(), Ordering::Relaxed);
+}
 
 /// See [`divert`].
 pub(crate) type Diversion = Box<dyn Fn(&str) + Send>;
@@ -78,7 +87,7 @@ pub fn logs_messages() -> bool {
 /// stderr is nobody's problem.
 fn line(text: fmt::Arguments<'_>) {
     let mut line = text.to_string();
-    line.push('\n');
+    line.push_str(if RAW.load(Ordering::Relaxed) { "\r\n" } else { "\n" });
     if let Some(print) = &*lock(&DIVERSION) {
         return print(&line);
     }

@@ -41,7 +41,7 @@ mod transport;
 #[cfg(test)]
 mod testing;
 
-pub(crate) use channel::{Size, Terminal};
+pub(crate) use channel::{Channel, Remote, Size, Terminal};
 pub(crate) use client::{Forward, Forwarded, Login, Session};
 pub(crate) use host_key::HostKeys;
 pub use place::Place;

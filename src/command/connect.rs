@@ -8,8 +8,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::backoff::Backoff;
 use crate::cli::{ConnectArgs, ConsoleArgs};
+use crate::console::Raw;
 use crate::context::Context;
-use crate::duplex::{Duplex, MessageStream, mute};
+use crate::duplex::{ByteStream, Duplex, MessageStream, mute};
 use crate::endpoint::{Call, Endpoint, Shape, Side};
 use crate::error::{Error, Kind, Result};
 use crate::framing::Framing;
@@ -185,6 +186,7 @@ impl<'a> Session<'a> {
         match (&self.near_end, self.near.shape()) {
             (Some(near_end), _) => near_end.shape(),
             _ if self.log.is_some() => Shape::Messages,
+            _ if self.is_shell() => Shape::Bytes,
             _ if self.near.is_console() && console::is_interactive(&self.cx.shared.join) => {
                 Shape::Messages
             }
@@ -259,6 +261,9 @@ impl<'a> Session<'a> {
             peer: None,
             trace: &trace,
         };
+        if self.is_shell() {
+            return Ok(Duplex::Bytes(ByteStream::other(Raw::open()?)));
+        }
         let near_end = self.near.connect_in_time(&call).await?;
         // A script that speaks for itself needs no stdin, unless it is asked for or a person sits
         // there.
@@ -267,6 +272,13 @@ impl<'a> Session<'a> {
             true => Duplex::Messages(mute(near_end.into_messages(&self.options.decoder))),
             false => near_end,
         })
+    }
+
+    /// Whether a person is to type into a program that thinks it has this terminal.
+    fn is_shell(&self) -> bool {
+        let plain = self.cx.shared.join.frame.is_none() && self.args.script.is_empty();
+        let terminals = self.near.is_console() && self.far.is_terminal() && console::is_terminal();
+        plain && self.log.is_none() && terminals
     }
 
     /// A join that was ended by a Close other than the ordinary one has failed.

@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
+use super::ssh::far_program;
 use super::{Call, Footing, Ground, Scheme, Shape};
 use crate::duplex::{ByteStream, Duplex};
 use crate::error::{Error, Kind, Result, plain};
@@ -114,7 +115,7 @@ impl Scheme for Pty {
         if let Some(session) = ground.machine() {
             let terminal = call.terminal().unwrap_or_default();
             let channel = session.run(Some(&self.line), Some(terminal), call.trace).await?;
-            return Ok(Duplex::Bytes(ByteStream::other(channel)));
+            return Ok(far_program(channel, call));
         }
         let permit = call.cx.children.admit()?;
         let words = shell(&self.line);

@@ -6,11 +6,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use super::tcp::{HostPort, authority};
-use super::{Call, Footing, Ground, Hop, Scheme, Shape};
+use super::{Call, Footing, Ground, Hop, Scheme, Shape, stdio};
 use crate::duplex::{ByteStream, Duplex};
 use crate::error::{Error, Kind, Result};
-use crate::ssh::{Session, Target};
+use crate::ssh::{Channel, Remote, Session, Size, Target};
 
 mod forward;
 
@@ -56,7 +58,28 @@ impl Scheme for Ssh {
             return Err(Error::new(Kind::Usage, "is only a hop here"));
         };
         let channel = session.run(None, call.terminal(), call.trace).await?;
-        Ok(Duplex::Bytes(ByteStream::other(channel)))
+        Ok(far_program(channel, call))
+    }
+}
+
+/// A program on a far machine as an end of a join. Its terminal keeps the size of ours.
+pub(super) fn far_program(channel: Channel, call: &Call<'_>) -> Duplex {
+    if let Some((terminal, remote)) = call.terminal().zip(channel.remote()) {
+        tokio::spawn(follow_size(terminal.size, remote));
+    }
+    Duplex::Bytes(ByteStream::other(channel))
+}
+
+async fn follow_size(mut size: Size, remote: Remote) {
+    let Ok(mut changes) = signal(SignalKind::window_change()) else { return };
+    while changes.recv().await.is_some() {
+        match stdio::terminal() {
+            Some(now) if now.size != size => size = now.size,
+            _ => continue,
+        }
+        if remote.resize(size).await.is_err() {
+            return;
+        }
     }
 }
 

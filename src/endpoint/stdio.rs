@@ -26,9 +26,8 @@ pub(crate) use output::Output;
 
 /// The terminal at which a person sits, if stdin and stdout are one.
 pub(super) fn terminal() -> Option<Terminal> {
-    let person = io::stdin().is_terminal() && io::stdout().is_terminal();
-    let size = tcgetwinsize(io::stdout()).ok().filter(|size| person && size.ws_col > 0)?;
-    Some(Terminal {
+    let size = tcgetwinsize(io::stdout()).ok().filter(|size| size.ws_col > 0)?;
+    console::is_terminal().then(|| Terminal {
         kind: std::env::var("TERM").unwrap_or_else(|_| "xterm".to_owned()),
         size: Size { columns: size.ws_col.into(), rows: size.ws_row.into() },
     })

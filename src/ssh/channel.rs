@@ -65,7 +65,6 @@ enum Out {
     /// The whole channel has, in order or in failure.
     Finish(Result<()>),
     Resize(Size),
-    Signal(Sig),
 }
 
 /// The size of a terminal, in characters.
@@ -91,17 +90,16 @@ impl Default for Terminal {
 
 /// Asks the owner of a channel for what is not data.
 #[derive(Clone)]
-pub(crate) struct Remote(mpsc::Sender<Out>);
+pub(crate) struct Remote(mpsc::WeakSender<Out>);
 
 impl Remote {
     /// Tells the far side the size of our terminal.
-    pub(crate) async fn resize(&self, size: Size) {
-        let _ = self.0.send(Out::Resize(size)).await;
-    }
-
-    /// Sends a signal to the command on the far side.
-    pub(crate) async fn signal(&self, signal: Sig) {
-        let _ = self.0.send(Out::Signal(signal)).await;
+    ///
+    /// # Errors
+    /// The channel is closed.
+    pub(crate) async fn resize(&self, size: Size) -> Result<(), ()> {
+        let sender = self.0.upgrade().ok_or(())?;
+        sender.send(Out::Resize(size)).await.map_err(drop)
     }
 }
 
@@ -128,7 +126,7 @@ impl Channel {
 
     /// What can be asked of the far side besides reading and writing.
     pub(crate) fn remote(&self) -> Option<Remote> {
-        self.outbox.get_ref().cloned().map(Remote)
+        self.outbox.get_ref().map(|sender| Remote(sender.downgrade()))
     }
 
     /// Puts a word into the outbox without waiting; what does not fit finds a closed channel, or
@@ -354,7 +352,6 @@ impl Owner {
                 }
                 Out::Finish(Err(_)) => break,
                 Out::Resize(size) => writes.window_change(size.columns, size.rows, 0, 0).await,
-                Out::Signal(signal) => writes.signal(signal).await,
             };
             if said.is_err() {
                 break;
