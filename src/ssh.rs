@@ -28,6 +28,7 @@ mod auth;
 mod certificate;
 mod channel;
 mod client;
+pub mod config;
 pub mod forward;
 mod host_key;
 mod keyfile;

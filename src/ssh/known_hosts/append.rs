@@ -70,6 +70,7 @@ fn ends_in_newline(file: &mut File) -> io::Result<bool> {
 
 #[cfg(all(test, unix))]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::super::{KnownHosts, Verdict};
