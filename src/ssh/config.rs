@@ -156,7 +156,7 @@ fn finish(draft: Draft, alias: &str, hostname: String, local: &Local) -> Result<
     }
     let user = draft.user.unwrap_or_else(|| local.user.clone());
     let port = draft.port.unwrap_or(22);
-    let key_alias = draft.host_key_alias;
+    let key_alias = draft.host_key_alias.map(|it| it.to_lowercase());
     let tokens = Tokens {
         alias,
         hostname: &hostname,
@@ -211,3 +211,6 @@ fn finish(draft: Draft, alias: &str, hostname: String, local: &Local) -> Result<
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(all(test, feature = "interop"))]
+mod openssh;

@@ -147,7 +147,7 @@ fn values_of_all_kinds() {
     assert_eq!(host.alive_count_max, 5);
     assert_eq!(host.connect_timeout, Some(Duration::from_secs(10)));
     assert_eq!(host.host_key_policy, Some(HostKeyPolicy::AcceptNew));
-    assert_eq!(host.user_known_hosts, ["/home/me/a", "/b c", "/dir/Alias"].map(PathBuf::from));
+    assert_eq!(host.user_known_hosts, ["/home/me/a", "/b c", "/dir/alias"].map(PathBuf::from));
     assert!(host.global_known_hosts.is_empty() && host.identity_files.is_empty());
     assert_eq!(host.identity_agent, Some("/dir".into()));
     assert!(host.identities_only && host.hash_known_hosts && !host.batch_mode);
