@@ -25,6 +25,7 @@ use tokio::sync::watch;
 use crate::error::{Error, Kind};
 
 mod auth;
+pub mod authorized_keys;
 mod certificate;
 mod channel;
 mod client;

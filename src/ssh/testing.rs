@@ -4,6 +4,9 @@ use russh::keys::ssh_key::certificate::{Builder, CertType};
 use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
 use russh::keys::{Certificate, PrivateKey, PublicKey};
 
+/// 1024 bits.
+pub(super) const SHORT_RSA: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQCg6yOH91f0Lk0xe2U2VGtcDEaq5yV6KtJODp2Ysx83HvptayBZ1e0W5c4/jVPvWZAwL0mEYWCD49MN70gqQAl7h9QAq9vSCsAYBOChwFjOcq11vXa8c9hwbwWhD2ooOa8d5SpCq2bLFyb4v5xb0xKWsDNrtkff9TsSHdg5OC5DhQ==";
+
 /// The same key for the same number.
 pub(super) fn private(seed: u8) -> PrivateKey {
     let pair = Ed25519Keypair::from_seed(&[seed; 32]);
