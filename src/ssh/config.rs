@@ -211,6 +211,3 @@ fn finish(draft: Draft, alias: &str, hostname: String, local: &Local) -> Result<
 
 #[cfg(test)]
 mod tests;
-
-#[cfg(all(test, feature = "interop"))]
-mod openssh;

@@ -21,7 +21,7 @@ pub(super) enum Directive {
     /// What follows is for connections that fulfil all of these.
     Match(Vec<Criterion>, Place),
     /// The directives of one file; its Host and Match end with it.
-    Include(Vec<Directive>),
+    Include(Vec<Self>),
     /// A keyword and its words.
     Set { keyword: String, words: Vec<String> },
     /// A keyword that is not used.

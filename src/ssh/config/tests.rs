@@ -1,3 +1,6 @@
+#[cfg(feature = "interop")]
+mod openssh;
+
 use std::path::PathBuf;
 
 use proptest::prelude::*;

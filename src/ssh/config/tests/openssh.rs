@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::*;
+use super::super::*;
 
 /// Files in which it is easy to err, each for the host `box`.
 const FILES: &[&str] = &[
