@@ -653,9 +653,9 @@ pub struct SshArgs {
     #[arg(long, value_name = "N", default_value = "1", value_parser = value::at_least_one)]
     pub connections: usize,
 
-    /// Ask a quiet SSH peer for a sign of life; three without an answer end the session, 0 never asks
-    #[arg(long, value_name = "DUR", default_value = "20s", value_parser = duration)]
-    pub ssh_keepalive: Duration,
+    /// Ask a quiet SSH server for a sign of life; three without an answer end the session, 0 never asks [default: 20s]
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub ssh_keepalive: Option<Duration>,
 }
 
 /// What to do about the key of an SSH server

@@ -102,7 +102,7 @@ impl Context {
         let stop = CancellationToken::new();
         Self {
             tls: Tls::new(shared.tls.clone(), tls),
-            ssh: Sessions::new(shared.ssh.connections),
+            ssh: Sessions::new(&shared.ssh),
             children: Children::new(&shared.exec),
             shared,
             hubs: Hubs::new(serve.as_ref().map(|serve| serve.hub.clone())),

@@ -44,7 +44,7 @@ impl Scheme for Exec {
     fn parse(name: &str, rest: &str) -> Result<Self, String> {
         let line = written(rest, "a command is missing, as in exec:cat -n")?;
         if name == "sh" {
-            return Ok(Self { name: "sh", words: shell(&line), line });
+            return Ok(Self::line(&line));
         }
         let words = shlex::split(&line).ok_or("a quote is not closed")?;
         match words.first() {
@@ -80,6 +80,11 @@ impl Scheme for Exec {
 }
 
 impl Exec {
+    /// A line for the shell of this machine.
+    pub(super) fn line(line: &str) -> Self {
+        Self { name: "sh", words: shell(line), line: line.to_owned() }
+    }
+
     /// The line for the shell of a far machine, which always gets one: the words of a program
     /// are quoted, so that it gets them as they are.
     fn far_line(&self) -> String {

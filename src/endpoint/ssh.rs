@@ -5,13 +5,18 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
 
+use super::exec::Exec;
 use super::tcp::{HostPort, authority};
-use super::{Call, Footing, Ground, Hop, Scheme, Shape, stdio};
+use super::{Call, Footing, Ground, Hop, Scheme, Shape, Side, stdio};
 use crate::duplex::{ByteStream, Duplex};
 use crate::error::{Error, Kind, Result};
+use crate::ssh::config::{Jump, Proxy};
 use crate::ssh::{Channel, Remote, Session, Size, Target};
 
 mod forward;
@@ -86,26 +91,49 @@ async fn follow_size(mut size: Size, remote: Remote) {
 impl Ssh {
     /// Connects and logs in. `chain` are the hops before this one and this one.
     pub(super) async fn begin(&self, ground: Ground, call: &Call<'_>) -> Result<Session> {
-        let target = Target::new(&self.host, self.user.as_deref(), self.port, &call.cx.shared.ssh)?;
-        let stream = ground.open(&target.at, call).await?;
-        target.log_in(stream, call.trace).await
+        let target = call.cx.ssh.target(&self.host, self.user.as_deref(), self.port)?;
+        let patience = target.patience.unwrap_or(Duration::MAX);
+        let stream = timeout(patience, Self::reach(&target, ground, call)).await;
+        let late = |_| {
+            let what = format!("no connection after {patience:?} (ConnectTimeout)");
+            Error::new(Kind::Timeout, what)
+        };
+        target.log_in(stream.map_err(late)??, call.trace).await
+    }
+
+    /// The stream to the server. What ssh_config says of the way there counts where the address
+    /// says nothing.
+    async fn reach(target: &Target, ground: Ground, call: &Call<'_>) -> Result<ByteStream> {
+        match (&ground, &target.proxy) {
+            (Ground::Here, Proxy::Jump(jumps)) => {
+                let hops: Vec<_> = jumps.iter().map(|jump| Hop::Ssh(Self::from(jump))).collect();
+                Ground::after(&hops, call).await?.open(&target.at, call).await
+            }
+            (Ground::Here, Proxy::Command(line)) => {
+                let carrier = Call { near: Shape::Bytes, side: Side::Far, ..*call };
+                Ok(Exec::line(line).connect(Ground::Here, &carrier).await?.into_bytes())
+            }
+            _ => ground.open(&target.at, call).await,
+        }
     }
 }
 
 impl Ground {
     /// What is there after all of `hops`.
-    pub(super) async fn after(hops: &[Hop], call: &Call<'_>) -> Result<Self> {
-        let Some((hop, before)) = hops.split_last() else { return Ok(Self::Here) };
-        let Hop::Ssh(ssh) = hop else {
-            let ground = Box::pin(Self::after(before, call)).await?;
-            return hop.carry(ground, call).await.map_err(|error| hop.blame(error));
-        };
-        let chain: Vec<_> = hops.iter().map(Hop::to_string).collect();
-        let begin = async || {
-            let ground = Box::pin(Self::after(before, call)).await?;
-            ssh.begin(ground, call).await.map_err(|error| hop.blame(error))
-        };
-        call.cx.ssh.get(&chain.join(","), begin).await.map(Self::Machine)
+    pub(super) fn after<'a>(hops: &'a [Hop], call: &'a Call<'_>) -> BoxFuture<'a, Result<Self>> {
+        Box::pin(async move {
+            let Some((hop, before)) = hops.split_last() else { return Ok(Self::Here) };
+            let Hop::Ssh(ssh) = hop else {
+                let ground = Self::after(before, call).await?;
+                return hop.carry(ground, call).await.map_err(|error| hop.blame(error));
+            };
+            let chain: Vec<_> = hops.iter().map(Hop::to_string).collect();
+            let begin = async || {
+                let ground = Self::after(before, call).await?;
+                ssh.begin(ground, call).await.map_err(|error| hop.blame(error))
+            };
+            call.cx.ssh.get(&chain.join(","), begin).await.map(Self::Machine)
+        })
     }
 
     /// The machine this stands on, if it is not this one.
@@ -114,6 +142,12 @@ impl Ground {
             Self::Machine(session) => Some(session),
             _ => None,
         }
+    }
+}
+
+impl From<&Jump> for Ssh {
+    fn from(jump: &Jump) -> Self {
+        Self { user: jump.user.clone(), host: jump.host.clone(), port: jump.port }
     }
 }
 

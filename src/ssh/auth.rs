@@ -17,7 +17,7 @@ use russh::{MethodKind, MethodSet, SendError, Signer};
 
 use super::client::{Guard, Login};
 use super::{failure, keyfile};
-use crate::console::{ask, can_ask};
+use crate::console::ask;
 use crate::error::{Error, Kind, Result};
 use crate::report;
 
@@ -280,7 +280,7 @@ impl Attempt<'_> {
                     }
                 }
             }
-            if self.login.password_file.is_some() || !can_ask() {
+            if self.login.password_file.is_some() || !self.login.can_ask() {
                 break;
             }
         }
@@ -293,7 +293,7 @@ impl Attempt<'_> {
             let answer = match echo {
                 // The one thing that is kept secret is the password.
                 false => self.login.password(&report::printable(prompt)).await?,
-                true if can_ask() => Some(ask(&report::printable(prompt), false).await?),
+                true if self.login.can_ask() => Some(ask(&report::printable(prompt), false).await?),
                 true => None,
             };
             let Some(answer) = answer else { return Ok(None) };
@@ -322,7 +322,7 @@ impl Attempt<'_> {
         if methods.contains(&MethodKind::PublicKey) && self.login.key_files().is_empty() {
             return error.hint("name a key with -i FILE");
         }
-        match methods.contains(&MethodKind::Password) && !can_ask() {
+        match methods.contains(&MethodKind::Password) && !self.login.can_ask() {
             true => {
                 error.hint("there is no terminal to ask for a password at; see --password-file")
             }

@@ -18,8 +18,9 @@ use zeroize::Zeroizing;
 
 use super::channel::{Channel, Role, Terminal};
 use super::host_key::HostKeys;
+use super::target::Keepalive;
 use super::transport::Transport;
-use super::{BACKLOG, KEEPALIVES, Load, PACKET, WINDOW, failure, gone, greeting, keyfile};
+use super::{BACKLOG, Load, PACKET, WINDOW, failure, gone, greeting, keyfile};
 use super::{auth, no_limits, preferred};
 use crate::console::{ask, can_ask};
 use crate::duplex::ByteStream;
@@ -52,6 +53,8 @@ pub(crate) struct Login {
     pub(crate) agent: Option<PathBuf>,
     pub(crate) passphrase_file: Option<PathBuf>,
     pub(crate) password_file: Option<PathBuf>,
+    /// Whether nobody is to be asked.
+    pub(crate) batch: bool,
 }
 
 impl Login {
@@ -86,7 +89,7 @@ impl Login {
             });
         }
         let locked = || Error::new(Kind::Auth, "the key has a passphrase").at(file.display());
-        if !can_ask() {
+        if !self.can_ask() {
             return Err(locked().hint("see --passphrase-file, or add the key to an agent"));
         }
         for _ in 0..3 {
@@ -104,9 +107,14 @@ impl Login {
     pub(super) async fn password(&self, question: &str) -> Result<Option<Zeroizing<String>>> {
         match &self.password_file {
             Some(file) => keyfile::secret("--password-file", file).map(Some),
-            None if can_ask() => ask(question, true).await.map(Some),
+            None if self.can_ask() => ask(question, true).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// Whether there is somebody to ask.
+    pub(super) fn can_ask(&self) -> bool {
+        !self.batch && can_ask()
     }
 
     /// What the person is asked for a password with.
@@ -168,7 +176,7 @@ impl Session {
         stream: ByteStream,
         keys: HostKeys,
         login: &Login,
-        keepalive: Option<Duration>,
+        keepalive: Option<Keepalive>,
         trace: &Trace,
     ) -> Result<Self> {
         let config = client::Config {
@@ -178,8 +186,8 @@ impl Session {
             maximum_packet_size: PACKET,
             channel_buffer_size: BACKLOG,
             preferred: preferred(keys.algorithms()?),
-            keepalive_interval: keepalive,
-            keepalive_max: KEEPALIVES,
+            keepalive_interval: keepalive.map(|it| it.every),
+            keepalive_max: keepalive.map_or(0, |it| it.most),
             ..client::Config::default()
         };
         let state = Arc::new(State {

@@ -19,6 +19,7 @@ use self::matching::Evaluation;
 use self::parse::{Directive, Origin, Reader};
 use self::set::{Draft, ProxyDraft};
 use self::tokens::Tokens;
+pub use crate::cli::HostKeyPolicy;
 use crate::error::{Error, Kind, Result};
 
 /// The files, read; what they say depends on the host.
@@ -94,19 +95,6 @@ pub struct Jump {
     pub host: String,
     /// The port, if written.
     pub port: Option<u16>,
-}
-
-/// What to do about host keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HostKeyPolicy {
-    /// Ask about unknown keys, refuse changed ones.
-    Ask,
-    /// Refuse unknown and changed keys.
-    Strict,
-    /// Learn unknown keys, refuse changed ones.
-    AcceptNew,
-    /// Take any key.
-    Off,
 }
 
 impl Config {

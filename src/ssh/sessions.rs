@@ -1,24 +1,43 @@
 //! The SSH sessions of one run: one for each distinct hop, shared among its channels.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::Session;
+use super::config::Config;
+use super::target::read_config;
+use super::{Session, Target};
+use crate::cli::SshArgs;
 use crate::error::Result;
 
 /// The sessions, by the chain of hops that leads to each.
 pub(crate) struct Sessions {
     by_chain: Mutex<HashMap<String, Arc<AsyncMutex<Vec<Arc<Session>>>>>>,
-    /// See `--connections`.
-    most: usize,
+    args: SshArgs,
+    /// Read when it is first needed.
+    config: OnceLock<Result<Config>>,
 }
 
 impl Sessions {
-    /// None yet; up to `most` for each chain.
-    pub(crate) fn new(most: usize) -> Self {
-        Self { by_chain: Mutex::default(), most }
+    /// None yet.
+    pub(crate) fn new(args: &SshArgs) -> Self {
+        Self { by_chain: Mutex::default(), args: args.clone(), config: OnceLock::new() }
+    }
+
+    /// What is meant by the name of a server.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::error::Kind::Usage), often of ssh_config.
+    pub(crate) fn target(
+        &self,
+        host: &str,
+        user: Option<&str>,
+        port: Option<u16>,
+    ) -> Result<Target> {
+        let config = self.config.get_or_init(|| read_config(&self.args));
+        let config = config.as_ref().map_err(Clone::clone)?;
+        Target::new(host, user, port, &self.args, config)
     }
 
     /// The session with the fewest channels; a new one where there is none, or none is idle and
@@ -37,7 +56,7 @@ impl Sessions {
         sessions.retain(|session| session.is_alive() && !session.is_worn());
         let idlest = sessions.iter().min_by_key(|session| session.channels());
         if let Some(session) = idlest
-            && (session.channels() == 0 || sessions.len() >= self.most)
+            && (session.channels() == 0 || sessions.len() >= self.args.connections)
         {
             return Ok(session.clone());
         }
