@@ -16,6 +16,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 use crate::endpoint::Endpoint;
 use crate::framing::Framing;
 use crate::probe::Script;
+use crate::ssh::forward::{Dynamic, Local, Remote, Stdio};
 
 pub mod examples;
 pub mod value;
@@ -99,6 +100,7 @@ pub enum Command {
     // Described by their types: a comment here would hide the longer one there.
     Connect(Box<ConnectArgs>),
     Serve(Box<ServeArgs>),
+    Tunnel(Box<TunnelArgs>),
     /// Print the completion script of a shell
     Completions {
         /// Which shell
@@ -133,6 +135,9 @@ pub enum ManPage {
     /// towline-serve(1)
     #[value(alias = "towline-serve")]
     Serve,
+    /// towline-tunnel(1)
+    #[value(alias = "towline-tunnel")]
+    Tunnel,
     /// towline-addresses(7): schemes, chains, framings, ends of streams
     #[value(alias = "towline-addresses")]
     Addresses,
@@ -145,6 +150,8 @@ pub enum Topic {
     Connect,
     /// The verb
     Serve,
+    /// The verb
+    Tunnel,
     /// The verb
     Completions,
     /// The verb
@@ -302,6 +309,78 @@ pub struct ServeArgs {
     pub shared: SharedArgs,
 }
 
+/// Forward ports over one SSH session that is kept up
+///
+/// The options are OpenSSH's own. Every forward is up when the lines `listening on ...` are printed.
+/// When the session is lost it is opened again, for as long as that takes; connections that were open
+/// are reset, new ones wait.
+#[derive(Args, Clone, Debug)]
+#[command(after_long_help = examples::text(examples::TUNNEL))]
+pub struct TunnelArgs {
+    /// The SSH server, as ssh://USER@HOST or USER@HOST, or any chain of hops that ends with one
+    #[arg(value_name = "VIA")]
+    pub via: value::Via,
+
+    #[command(flatten)]
+    pub forwards: ForwardArgs,
+
+    #[command(flatten)]
+    pub keep: KeepArgs,
+
+    #[command(flatten)]
+    pub server: ServerArgs,
+
+    #[command(flatten)]
+    pub shared: SharedArgs,
+}
+
+/// Forwards
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Forwards")]
+#[group(required = true, multiple = true)]
+pub struct ForwardArgs {
+    /// Listen here, connect from there: [BIND:]PORT:HOST:HOSTPORT, with /PATH for a Unix socket on either side (repeat)
+    #[arg(short = 'L', long = "local", value_name = "FORWARD")]
+    pub local: Vec<Local>,
+
+    /// Listen there, connect from here; a PORT alone is a SOCKS server there (repeat)
+    #[arg(short = 'R', long = "remote", value_name = "FORWARD")]
+    pub remote: Vec<Remote>,
+
+    /// Be a SOCKS server here whose connections are made from there: [BIND:]PORT (repeat)
+    #[arg(short = 'D', long = "dynamic", value_name = "LISTEN")]
+    pub dynamic: Vec<Dynamic>,
+
+    /// Join stdin and stdout to HOST:PORT or /PATH there, as a ProxyCommand does
+    #[arg(short = 'W', long = "stdio", value_name = "TARGET", conflicts_with_all = ["local", "remote", "dynamic"])]
+    pub stdio: Option<Stdio>,
+}
+
+/// How a tunnel is kept
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Tunnel")]
+pub struct KeepArgs {
+    /// Jump through these SSH servers first, as [USER@]HOST[:PORT],...
+    #[arg(short = 'J', long, value_name = "HOSTS", value_delimiter = ',')]
+    pub jump: Vec<value::Via>,
+
+    /// Serve the forwards that can be served, even if others cannot
+    #[arg(long)]
+    pub keep_going: bool,
+
+    /// How long a new connection waits for a session that is lost
+    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = duration)]
+    pub queue_timeout: Duration,
+
+    /// Serve figures for Prometheus on this address, as 127.0.0.1:9100
+    #[arg(long, value_name = "ADDR")]
+    pub metrics: Option<String>,
+
+    /// When to show the live status
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    pub status: When,
+}
+
 /// Listening
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Listening")]
@@ -359,7 +438,7 @@ pub enum LogFormat {
 }
 
 /// The HTTP side of WebSocket listeners
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "HTTP")]
 pub struct HttpArgs {
     /// Join the WebSockets of one path to a target of its own, as `/logs=exec:tail -f x`
@@ -421,7 +500,7 @@ pub struct EchoArgs {
 }
 
 /// How a hub treats its peers
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Hub")]
 pub struct HubArgs {
     /// Where the name of a WebSocket peer comes from, as `header:X-User`, `query:name` or `path`

@@ -8,6 +8,7 @@ pub mod connect;
 mod help;
 mod man;
 pub mod serve;
+pub mod tunnel;
 
 /// Does what the user asked for.
 ///
@@ -17,6 +18,7 @@ pub async fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Connect(args) => connect::run(*args).await,
         Command::Serve(args) => serve::run(*args).await,
+        Command::Tunnel(args) => tunnel::run(*args).await,
         Command::Completions { shell } => completions::run(shell),
         Command::Man { page, dir } => man::run(page, dir.as_deref()),
         Command::Help { topic } => help::run(topic),

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::{
     ConnectArgs, ConsoleArgs, EchoArgs, HttpArgs, HubArgs, ServeArgs, ServerArgs, ServerTlsArgs,
-    SharedArgs,
+    SharedArgs, TunnelArgs,
 };
 use crate::endpoint::{Children, Endpoint};
 use crate::error::Result;
@@ -95,6 +95,28 @@ impl Context {
             hub: args.hub.clone(),
         };
         let cx = Self::new(args.shared.clone(), args.tls.clone(), args.echo.clone(), Some(serve));
+        Ok(Self { kill: CancellationToken::new(), ..cx })
+    }
+
+    /// For `tunnel`.
+    ///
+    /// # Errors
+    /// See [`Site::new`].
+    pub fn for_tunnel(args: &TunnelArgs) -> Result<Self> {
+        let target = Arc::new(Endpoint::console());
+        let http = HttpArgs::default();
+        let serve = Serve {
+            site: Site::new(&http, &[], target.clone())?,
+            target,
+            server: args.server.clone(),
+            http,
+            hub: HubArgs::default(),
+        };
+        let mut shared = args.shared.clone();
+        let dial = &mut shared.dial;
+        dial.connect_timeout = dial.connect_timeout.max(args.keep.queue_timeout);
+        let (tls, echo) = (ServerTlsArgs::default(), EchoArgs::default());
+        let cx = Self::new(shared, tls, echo, Some(serve));
         Ok(Self { kill: CancellationToken::new(), ..cx })
     }
 

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
@@ -311,7 +312,8 @@ impl Endpoint {
 
     /// Connects within `--connect-timeout`; if it takes longer, the error says what it waited for.
     pub(crate) async fn connect_in_time(&self, call: &Call<'_>) -> Result<Duplex> {
-        in_connect_time(call, &format!("{self:#}"), self.connect(call)).await
+        let patience = call.cx.shared.dial.connect_timeout;
+        in_connect_time(call, patience, &format!("{self:#}"), self.connect(call)).await
     }
 
     /// Checks, before anything is opened, that something can be joined to this address.
@@ -440,17 +442,17 @@ impl Hop {
     }
 }
 
-/// Gives `work` no more than `--connect-timeout`, not counting what a person takes to answer
+/// Gives `work` no more than so much time, not counting what a person takes to answer
 /// questions. If it takes longer, the error says what `address` waited for.
 ///
 /// # Errors
 /// [`Kind::Timeout`], or what the work says.
 pub(crate) async fn in_connect_time<T>(
     call: &Call<'_>,
+    patience: Duration,
     address: &str,
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
-    let patience = call.cx.shared.dial.connect_timeout;
     let mut deadline = Instant::now() + patience;
     let mut asked = console::time_spent_asking();
     let mut work = pin!(work);

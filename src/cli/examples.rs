@@ -41,6 +41,26 @@ pub const CONNECT: &[Example] = &[
     },
 ];
 
+/// Of `towline tunnel`.
+pub const TUNNEL: &[Example] = &[
+    Example {
+        what: "Reach a database that only the bastion can reach",
+        line: "towline tunnel -L 5432:db.internal:5432 me@bastion",
+    },
+    Example {
+        what: "Show a local web server on the far side",
+        line: "towline tunnel -R 8080:localhost:3000 me@bastion",
+    },
+    Example {
+        what: "Browse as if from the far side, over the one port that is open",
+        line: "towline tunnel -D 1080 wss://edge.example.com/tunnel,ssh://me@bastion",
+    },
+    Example {
+        what: "Be the ProxyCommand of ssh, git or rsync",
+        line: "ssh -o ProxyCommand='towline tunnel -W %h:%p me@bastion' inner.example.com",
+    },
+];
+
 /// Of `towline serve`.
 pub const SERVE: &[Example] = &[
     Example {

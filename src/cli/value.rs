@@ -226,6 +226,25 @@ where
     }
 }
 
+/// The SSH server of a tunnel: an address that ends with one, or its name alone.
+#[derive(Clone, Debug)]
+pub struct Via(pub Endpoint);
+
+impl FromStr for Via {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let plain = !text.contains("://") && !text.contains(',') && !text.starts_with("ssh:");
+        let address = if plain { format!("ssh://{text}") } else { text.to_owned() };
+        let via: Endpoint =
+            address.parse().map_err(|error: crate::error::Error| error.to_string())?;
+        match via.is_machine() {
+            true => Ok(Self(via)),
+            false => Err(format!("`{via:#}` does not end with an SSH server, as ssh://user@host")),
+        }
+    }
+}
+
 /// A path of a WebSocket listener and the target of its peers.
 #[derive(Clone, Debug)]
 pub struct Route {

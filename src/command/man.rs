@@ -21,6 +21,7 @@ const PAGES: &[(&str, ManPage)] = &[
     ("towline.1", ManPage::Towline),
     ("towline-connect.1", ManPage::Connect),
     ("towline-serve.1", ManPage::Serve),
+    ("towline-tunnel.1", ManPage::Tunnel),
     ("towline-addresses.7", ManPage::Addresses),
 ];
 
@@ -51,6 +52,7 @@ fn roff(page: ManPage) -> Vec<u8> {
             of_flags(Some("connect"), &verb(examples::CONNECT, console::client_commands()))
         }
         ManPage::Serve => of_flags(Some("serve"), &verb(examples::SERVE, console::host_commands())),
+        ManPage::Tunnel => of_flags(Some("tunnel"), &verb(examples::TUNNEL, std::iter::empty())),
         ManPage::Addresses => addresses::page().roff(),
     }
 }
@@ -116,14 +118,16 @@ fn verb(
     commands: impl Iterator<Item = (String, &'static str)>,
 ) -> Vec<Part> {
     let commands = commands.map(|(command, meaning)| (command, format!("{meaning}.")));
-    let mut parts = vec![
-        Part::Section("CONSOLE"),
-        Part::text(
+    let commands: Vec<_> = commands.collect();
+    let mut parts = Vec::new();
+    if !commands.is_empty() {
+        parts.push(Part::Section("CONSOLE"));
+        parts.push(Part::text(
             "Where stdin and stdout are a terminal, a line that begins with a slash is a command:",
-        ),
-        Part::Terms(commands.collect()),
-        Part::Section("EXAMPLES"),
-    ];
+        ));
+        parts.push(Part::Terms(commands));
+    }
+    parts.push(Part::Section("EXAMPLES"));
     for example in examples {
         parts.push(Part::text(format!("{}:", example.what)));
         parts.push(Part::Code(example.line.to_owned()));

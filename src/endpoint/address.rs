@@ -50,7 +50,7 @@ fn split_hops(text: &str) -> impl Iterator<Item = &str> {
 
 impl Endpoint {
     /// Whether each hop can stand on what the one before it gives.
-    fn check_chain(&self) -> Result<(), String> {
+    pub(super) fn check_chain(&self) -> Result<(), String> {
         let mut footing = Some(Footing::Here);
         let mut before = "this machine".to_owned();
         for hop in &self.hops {

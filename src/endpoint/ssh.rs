@@ -20,6 +20,7 @@ use crate::ssh::config::{Jump, Proxy};
 use crate::ssh::{Channel, Remote, Session, Size, Target};
 
 mod forward;
+mod tunnel;
 
 pub(super) use forward::listen;
 
@@ -128,9 +129,11 @@ impl Ground {
                 return hop.carry(ground, call).await.map_err(|error| hop.blame(error));
             };
             let chain: Vec<_> = hops.iter().map(Hop::to_string).collect();
-            let begin = async || {
-                let ground = Self::after(before, call).await?;
-                ssh.begin(ground, call).await.map_err(|error| hop.blame(error))
+            let begin = || -> BoxFuture<'_, _> {
+                Box::pin(async move {
+                    let ground = Self::after(before, call).await?;
+                    ssh.begin(ground, call).await.map_err(|error| hop.blame(error))
+                })
             };
             call.cx.ssh.get(&chain.join(","), begin).await.map(Self::Machine)
         })

@@ -146,6 +146,7 @@ pub(super) struct State {
 /// What the server listens on for us.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Forward {
+    /// An address, or none for all of them (RFC 4254 section 7.1), and a port.
     Tcp(String, u32),
     Unix(String),
 }
@@ -154,6 +155,7 @@ impl fmt::Display for Forward {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(host, port) if host.contains(':') => write!(f, "tcp://[{host}]:{port}"),
+            Self::Tcp(host, port) if host.is_empty() => write!(f, "tcp://*:{port}"),
             Self::Tcp(host, port) => write!(f, "tcp://{host}:{port}"),
             Self::Unix(path) => write!(f, "unix:{path}"),
         }

@@ -1,15 +1,21 @@
 //! The SSH sessions of one run: one for each distinct hop, shared among its channels.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::Mutex as AsyncMutex;
+use tokio::time::sleep;
 
 use super::config::Config;
 use super::target::read_config;
 use super::{Session, Target};
+use crate::backoff::Backoff;
 use crate::cli::SshArgs;
-use crate::error::Result;
+use crate::error::{Kind, Result};
+use crate::report;
 
 /// The sessions, by the chain of hops that leads to each.
 pub(crate) struct Sessions {
@@ -17,12 +23,19 @@ pub(crate) struct Sessions {
     args: SshArgs,
     /// Read when it is first needed.
     config: OnceLock<Result<Config>>,
+    /// Whether a session that cannot begin is tried again for as long as somebody waits for it.
+    kept: AtomicBool,
 }
 
 impl Sessions {
     /// None yet.
     pub(crate) fn new(args: &SshArgs) -> Self {
-        Self { by_chain: Mutex::default(), args: args.clone(), config: OnceLock::new() }
+        Self {
+            by_chain: Mutex::default(),
+            args: args.clone(),
+            config: OnceLock::new(),
+            kept: AtomicBool::new(false),
+        }
     }
 
     /// What is meant by the name of a server.
@@ -42,10 +55,10 @@ impl Sessions {
 
     /// The session with the fewest channels; a new one where there is none, or none is idle and
     /// there may be more. Those that are lost or worn out are left to the channels they have.
-    pub(crate) async fn get(
+    pub(crate) async fn get<'a>(
         &self,
         chain: &str,
-        begin: impl AsyncFnOnce() -> Result<Session>,
+        begin: impl Fn() -> BoxFuture<'a, Result<Session>>,
     ) -> Result<Arc<Session>> {
         let sessions = {
             let mut chains = self.by_chain.lock().unwrap_or_else(PoisonError::into_inner);
@@ -60,9 +73,35 @@ impl Sessions {
         {
             return Ok(session.clone());
         }
-        let session = Arc::new(begin().await?);
+        let session = Arc::new(self.begin(begin).await?);
         sessions.push(session.clone());
         Ok(session)
+    }
+
+    /// From here on, sessions are begun again and again: until it works, the server refuses us, or
+    /// nobody waits any more.
+    pub(crate) fn keep(&self) {
+        self.kept.store(true, Ordering::Relaxed);
+    }
+
+    async fn begin<'a>(
+        &self,
+        begin: impl Fn() -> BoxFuture<'a, Result<Session>>,
+    ) -> Result<Session> {
+        let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
+        loop {
+            let error = match begin().await {
+                Ok(session) => return Ok(session),
+                Err(error) => error,
+            };
+            let hopeless = matches!(error.kind(), Kind::Auth | Kind::Usage);
+            if hopeless || !self.kept.load(Ordering::Relaxed) {
+                return Err(error);
+            }
+            let pause = backoff.pause();
+            report::verbose(format_args!("{error}; next attempt in {pause:.1?}"));
+            sleep(pause).await;
+        }
     }
 
     /// Says goodbye in all sessions.

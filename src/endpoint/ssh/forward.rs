@@ -98,7 +98,9 @@ impl Remote {
             let (at, incoming) = asked.map_err(|error| error.at(&self.at))?;
             Ok((at, Listening { session: session.clone(), incoming }))
         };
-        let (at, listening) = in_connect_time(&call, &self.chain, asking).await?;
+        let (at, listening) =
+            in_connect_time(&call, self.cx.shared.dial.connect_timeout, &self.chain, asking)
+                .await?;
         // A port that the server chose is asked for again.
         self.at = at;
         Ok(listening)
@@ -138,6 +140,7 @@ impl Hop {
             // A missing host is loopback, as everywhere; to a server an empty one would be any.
             Self::Tcp(tcp) => tcp.to().map(|to| match to.host.as_str() {
                 "" => Forward::Tcp("localhost".to_owned(), to.port.into()),
+                "*" => Forward::Tcp(String::new(), to.port.into()),
                 host => Forward::Tcp(host.to_owned(), to.port.into()),
             }),
             Self::Unix(unix) => Some(Forward::Unix(unix.name().to_owned())),
