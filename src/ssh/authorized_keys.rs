@@ -115,9 +115,9 @@ impl fmt::Display for Denied {
 impl AuthorizedKeys {
     /// Reads a file that nobody else can write.
     pub fn read(file: &Path) -> Result<Self> {
-        let failed = |why: &str| Error::new(Kind::Usage, format!("{}: {why}", file.display()));
-        strict::check(file).map_err(|why| failed(&why).hint("try chmod go-w on it"))?;
-        let bytes = std::fs::read(file).map_err(|error| failed(&plain(&error)))?;
+        strict::check(file).map_err(|error| error.at(file.display()))?;
+        let bytes = std::fs::read(file)
+            .map_err(|error| Error::new(Kind::Usage, plain(&error)).at(file.display()))?;
         Ok(Self::parse(file, &String::from_utf8_lossy(&bytes)))
     }
 

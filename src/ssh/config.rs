@@ -168,7 +168,7 @@ fn finish(draft: Draft, alias: &str, hostname: String, local: &Local) -> Result<
         },
         identity_files: paths(
             draft.identity_files,
-            &["~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ed25519"],
+            &["~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa"],
         )?,
         identity_files_written,
         certificate_files: paths(draft.certificate_files, &[])?,
