@@ -1,3 +1,6 @@
+#[cfg(feature = "interop")]
+mod openssh;
+
 use std::time::{Duration, UNIX_EPOCH};
 
 use proptest::prelude::*;
