@@ -61,7 +61,7 @@ pub struct Host {
     pub host_key_policy: Option<HostKeyPolicy>,
     /// New names are hashed.
     pub hash_known_hosts: bool,
-    /// How long the peer may be silent before it is asked; None for never.
+    /// How long the peer may be silent before it is asked, if the files say; 0 for never.
     pub alive_interval: Option<Duration>,
     /// How often it is asked in vain.
     pub alive_count_max: u32,
@@ -184,7 +184,7 @@ fn finish(draft: Draft, alias: &str, hostname: String, local: &Local) -> Result<
         )?,
         host_key_policy: draft.host_key_policy,
         hash_known_hosts: draft.hash_known_hosts.unwrap_or(false),
-        alive_interval: draft.alive_interval.flatten(),
+        alive_interval: draft.alive_interval,
         alive_count_max: draft.alive_count_max.unwrap_or(3),
         connect_timeout: draft.connect_timeout.flatten(),
         batch_mode: draft.batch_mode.unwrap_or(false),

@@ -21,7 +21,7 @@ pub(super) struct Draft {
     pub(super) host_key_alias: Option<String>,
     pub(super) host_key_policy: Option<HostKeyPolicy>,
     pub(super) hash_known_hosts: Option<bool>,
-    pub(super) alive_interval: Option<Option<Duration>>,
+    pub(super) alive_interval: Option<Duration>,
     pub(super) alive_count_max: Option<u32>,
     pub(super) connect_timeout: Option<Option<Duration>>,
     pub(super) batch_mode: Option<bool>,
@@ -55,7 +55,9 @@ pub(super) fn set(draft: &mut Draft, keyword: &str, words: &[String]) -> Result<
         "hostkeyalias" => first(&mut draft.host_key_alias, one(words)?),
         "stricthostkeychecking" => first(&mut draft.host_key_policy, policy(&one(words)?)?),
         "hashknownhosts" => first(&mut draft.hash_known_hosts, flag(&one(words)?)?),
-        "serveraliveinterval" => first(&mut draft.alive_interval, time(&one(words)?)?),
+        "serveraliveinterval" => {
+            first(&mut draft.alive_interval, time(&one(words)?)?.unwrap_or_default());
+        }
         "serveralivecountmax" => first(&mut draft.alive_count_max, number(&one(words)?)?),
         "connecttimeout" => first(&mut draft.connect_timeout, time(&one(words)?)?),
         "batchmode" => first(&mut draft.batch_mode, flag(&one(words)?)?),

@@ -131,6 +131,7 @@ fn names_that_a_shell_would_read_stay_out_of_commands() {
 
 #[test]
 fn values_of_all_kinds() {
+    assert_eq!(host("ServerAliveInterval 0", "box").alive_interval, Some(Duration::ZERO));
     let text = "
         ServerAliveInterval 1m30s
         ServerAliveCountMax 5
