@@ -228,11 +228,11 @@ fn write_host(f: &mut fmt::Formatter<'_>, host: &str, port: u16) -> fmt::Result 
     }
 }
 
-/// Escapes what would end the field or begin a field in brackets.
+/// Escapes what would end the field, begin one in brackets, or be skipped.
 fn write_path(f: &mut fmt::Formatter<'_>, path: &Path) -> fmt::Result {
     let path = path.display().to_string();
     for (i, c) in path.chars().enumerate() {
-        if matches!(c, ':' | '\\') || (i == 0 && c == '[') {
+        if matches!(c, ':' | '\\') || (i == 0 && (c == '[' || c.is_whitespace())) {
             f.write_str("\\")?;
         }
         write!(f, "{c}")?;

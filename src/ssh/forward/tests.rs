@@ -26,6 +26,7 @@ fn every_form_of_openssh() {
         ("80:/run/x", tcp(Bind::Loopback, 80), Some(Target::Unix("/run/x".into()))),
         ("/run/x:db:1", Listen::Unix("/run/x".into()), Some(to("db", 1))),
         ("./a\\:b:/c", Listen::Unix("./a:b".into()), Some(Target::Unix("/c".into()))),
+        ("\\ a/b:/c", Listen::Unix(" a/b".into()), Some(Target::Unix("/c".into()))),
         ("[/a:b]:/c", Listen::Unix("/a:b".into()), Some(Target::Unix("/c".into()))),
         ("1080", tcp(Bind::Loopback, 1080), None),
         ("*:1080", tcp(Bind::All, 1080), None),
@@ -33,6 +34,7 @@ fn every_form_of_openssh() {
         ("/run/socks", Listen::Unix("/run/socks".into()), None),
     ] {
         assert_eq!(text.parse(), Ok(Remote { listen, target }), "{text}");
+        round_trip::<Remote>(text);
     }
     assert_eq!("[::1]:22".parse(), Ok(Stdio { target: to("::1", 22) }));
     assert_eq!("/run/x".parse(), Ok(Stdio { target: Target::Unix("/run/x".into()) }));
