@@ -573,6 +573,9 @@ pub struct SharedArgs {
     pub ssh: SshArgs,
 
     #[command(flatten)]
+    pub nats: NatsArgs,
+
+    #[command(flatten)]
     pub exec: ExecArgs,
 }
 
@@ -748,6 +751,23 @@ pub enum HostKeyPolicy {
     AcceptNew,
     /// Accept any key, without a look
     Off,
+}
+
+/// NATS
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "NATS")]
+pub struct NatsArgs {
+    /// Log in with a user's credentials: a JWT and a seed, as `nsc` writes them
+    #[arg(long, value_name = "FILE", value_parser = value::secret_file, value_hint = ValueHint::FilePath)]
+    pub nats_creds: Option<value::Secret>,
+
+    /// Log in with an nkey, whose seed is in FILE
+    #[arg(long, value_name = "FILE", value_parser = value::secret_file, value_hint = ValueHint::FilePath, conflicts_with = "nats_creds")]
+    pub nats_nkey: Option<value::Secret>,
+
+    /// Log in with the token in FILE
+    #[arg(long, value_name = "FILE", value_parser = value::secret_file, value_hint = ValueHint::FilePath, conflicts_with_all = ["nats_creds", "nats_nkey"])]
+    pub nats_token_file: Option<value::Secret>,
 }
 
 /// Child processes

@@ -8,7 +8,7 @@ use crate::cli::{
     ConnectArgs, ConsoleArgs, EchoArgs, HttpArgs, HubArgs, ServeArgs, ServerArgs, ServerTlsArgs,
     SharedArgs, TunnelArgs,
 };
-use crate::endpoint::{Children, Endpoint};
+use crate::endpoint::{Children, Endpoint, Outages};
 use crate::error::Result;
 use crate::hub::Hubs;
 use crate::inherited::Inherited;
@@ -40,6 +40,8 @@ pub struct Context {
     pub(crate) ssh: Sessions,
     /// The children of `exec:` and the like.
     pub(crate) children: Children,
+    /// The NATS servers that are away.
+    pub(crate) outages: Arc<Outages>,
     /// Figures for `/metrics`.
     pub metrics: Metrics,
     /// Cancelled when the run is to end.
@@ -126,6 +128,7 @@ impl Context {
             tls: Tls::new(shared.tls.clone(), tls),
             ssh: Sessions::new(&shared.ssh),
             children: Children::new(&shared.exec),
+            outages: Arc::default(),
             shared,
             hubs: Hubs::new(serve.as_ref().map(|serve| serve.hub.clone())),
             serve,

@@ -26,6 +26,7 @@ mod echo;
 mod exec;
 mod file;
 mod hub;
+mod nats;
 mod null;
 mod proxy;
 mod ssh;
@@ -38,6 +39,7 @@ mod ws;
 pub use ws::Text;
 
 pub(crate) use exec::{Children, pass_on_lines, said};
+pub(crate) use nats::Outages;
 pub(crate) use stdio::Console;
 pub(crate) use tcp::HostPort;
 
@@ -55,6 +57,7 @@ schemes! {
     echo::Echo,
     null::Null,
     hub::HubName,
+    nats::Nats,
     proxy::Proxy,
 }
 
@@ -265,11 +268,12 @@ impl Endpoint {
         matches!(self.last(), Hop::Ssh(_) | Hop::Pty(_))
     }
 
-    /// Whether a peer of this listener has to speak TLS.
+    /// Whether whoever is at the other end has to speak TLS.
     pub fn is_tls(&self) -> bool {
         self.hops.iter().any(|hop| match hop {
             Hop::Tls(_) => true,
             Hop::Ws(ws) => ws.is_secure(),
+            Hop::Nats(nats) => nats.is_secure(),
             _ => false,
         })
     }

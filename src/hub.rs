@@ -15,7 +15,7 @@ mod name;
 mod room;
 
 pub(crate) use member::{Member, Roster};
-pub(crate) use name::chosen;
+pub(crate) use name::{chosen, plain};
 use room::{Limits, Room};
 
 /// The rooms of one process.

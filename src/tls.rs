@@ -98,7 +98,7 @@ impl Tls {
             _ => return Ok(()),
         };
         let error = Error::new(Kind::Usage, format!("{flag} needs an address with TLS"));
-        Err(error.hint("connect to wss: or tls:"))
+        Err(error.hint("connect to wss:, tls: or nats+tls:"))
     }
 
     /// Plays the client's part over `stream`; `host` is asked for and checked unless `--sni` says
@@ -117,13 +117,7 @@ impl Tls {
             Error::new(Kind::Usage, what).hint("--sni NAME asks for another name")
         })?;
         let config = self.client_config()?;
-        if self.client.insecure && self.client.pin.is_empty() {
-            self.warned.call_once(|| {
-                report::warn(format_args!(
-                    "certificates are not checked (-k): anyone on the way can read and change it"
-                ));
-            });
-        }
+        self.warn_of_insecure();
         let alpn = self.alpn(alpn);
         let asked =
             explain::Asked { name, alpn: &alpn, certified: self.client.client_cert.is_some() };
@@ -140,6 +134,44 @@ impl Tls {
         report::verbose(format_args!("{}", describe(&facts, stream.get_ref().1)));
         call.trace.facts().tls = Some(facts);
         Ok(ByteStream::other(Stream::new(stream)))
+    }
+
+    /// The configuration of the client's part, for a library that does TLS itself.
+    pub(crate) fn lend(&self) -> Result<ClientConfig> {
+        let config = self.client_config()?;
+        self.warn_of_insecure();
+        Ok((*config).clone())
+    }
+
+    /// Runs a handshake of such a library with `host`, whose protocol begins with `greeting` where
+    /// it is not encrypted. If it is TLS that fails, as `cause` finds out, that is explained as
+    /// ever; all else by `explain`.
+    pub(crate) async fn lent<T, E>(
+        &self,
+        host: &str,
+        handshake: impl Future<Output = Result<T, E>>,
+        cause: impl FnOnce(&E) -> Option<&std::io::Error>,
+        greeting: &[u8],
+        explain: impl FnOnce(E) -> Error,
+    ) -> Result<T> {
+        let asked =
+            explain::Asked { name: host, alpn: &[], certified: self.client.client_cert.is_some() };
+        trust::witness(handshake, |error, shown| match cause(&error).and_then(explain::copy) {
+            Some(error) => explain::connecting(error, &asked, shown, greeting),
+            None => explain(error),
+        })
+        .await
+    }
+
+    /// Says once that nobody looks at certificates.
+    fn warn_of_insecure(&self) {
+        if self.client.insecure && self.client.pin.is_empty() {
+            self.warned.call_once(|| {
+                report::warn(format_args!(
+                    "certificates are not checked (-k): anyone on the way can read and change it"
+                ));
+            });
+        }
     }
 
     /// Plays the server's part over `stream`, with the certificate of `--cert` or a self-signed

@@ -156,6 +156,12 @@ pub fn secret(text: &str) -> Result<Secret, String> {
     text.parse()
 }
 
+/// Reads a secret from a file, without the white space around it.
+pub fn secret_file(path: &str) -> Result<Secret, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| crate::error::plain(&error))?;
+    Ok(Secret(text.trim().to_owned()))
+}
+
 /// The SHA-256 of a certificate (DER).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Pin(pub [u8; 32]);

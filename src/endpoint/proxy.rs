@@ -23,7 +23,7 @@ mod login;
 mod socks5;
 
 pub(crate) use environment::from_environment;
-use login::Login;
+pub(super) use login::Login;
 
 /// Where a proxy is, what it speaks, and how to log in to it.
 #[derive(Clone, Debug, PartialEq)]

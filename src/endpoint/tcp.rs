@@ -264,7 +264,8 @@ fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     }
 }
 
-fn resolver(error: &io::Error) -> String {
+/// What the resolver says, in our words.
+pub(super) fn resolver(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
     text.to_lowercase()

@@ -21,10 +21,14 @@ pub(crate) fn chosen(peer: &Peer, from: Option<&NameFrom>) -> Option<String> {
         }
     };
     let name = peer.name.as_deref().map(str::to_owned).or_else(said)?;
-    Some(sanitise(&name)).filter(|name| !name.is_empty())
+    plain(&name)
 }
 
-/// Leaves of a name what is printed as itself and can be typed after an `@`.
+/// What of a name is printed as itself and can be typed after an `@`, if there is any.
+pub(crate) fn plain(name: &str) -> Option<String> {
+    Some(sanitise(name)).filter(|name| !name.is_empty())
+}
+
 fn sanitise(name: &str) -> String {
     name.chars().filter(|&c| is_plain(c)).take(LONGEST).collect()
 }

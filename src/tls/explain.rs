@@ -130,6 +130,11 @@ pub(super) fn is_tls(error: &io::Error) -> bool {
     tls(error).is_some()
 }
 
+/// The same error once more, if it is TLS that failed.
+pub(super) fn copy(error: &io::Error) -> Option<io::Error> {
+    tls(error).map(|what| io::Error::new(error.kind(), what.clone()))
+}
+
 fn tls(error: &io::Error) -> Option<&TlsError> {
     error.get_ref()?.downcast_ref()
 }

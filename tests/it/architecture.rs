@@ -52,6 +52,11 @@ fn only_ws_knows_the_websocket_library() {
 }
 
 #[test]
+fn only_nats_knows_the_nats_library() {
+    only(&["endpoint/nats"], &["async_nats"]);
+}
+
+#[test]
 fn only_tls_knows_the_tls_library() {
     only(&["tls"], &["rustls::", "rustls_native_certs", "rcgen::", "x509_parser"]);
 }

@@ -57,6 +57,9 @@ mod interop_chromium;
 // nginx and HAProxy between two towlines.
 #[cfg(feature = "interop")]
 mod interop_frontends;
+// Hubs across machines, through a NATS server.
+#[cfg(feature = "interop")]
+mod interop_nats;
 // ssh, scp, sftp and git through a WebSocket.
 #[cfg(feature = "interop")]
 mod interop_openssh;
