@@ -380,7 +380,7 @@ impl Lane {
             Ok(Stop::Closed(close)) => Poll::Ready(Event::Closed(side, close)),
             Ok(Stop::Failed(error)) => Poll::Ready(Event::ReadFailed(side, error)),
             Err(error) => {
-                (self.done, self.dirty) = (true, false);
+                (self.ending, self.done, self.dirty) = (false, true, false);
                 Poll::Ready(Event::WriteFailed(side.other(), error))
             }
         }
