@@ -96,6 +96,21 @@ complete -c towline -n "__fish_towline_using_subcommand connect" -l client-key -
 complete -c towline -n "__fish_towline_using_subcommand connect" -l sni -d 'The server name to ask for and to check' -r
 complete -c towline -n "__fish_towline_using_subcommand connect" -l alpn -d 'A protocol to offer by ALPN (repeat, or separate with commas)' -r
 complete -c towline -n "__fish_towline_using_subcommand connect" -l pin -d 'Accept only a certificate with this SHA-256 fingerprint, whoever signed it (repeat)' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -s F -l ssh-config -d 'Read this ssh_config in place of ~/.ssh/config and the system\'s; `none` reads none' -r -F
+complete -c towline -n "__fish_towline_using_subcommand connect" -s i -l identity -d 'Log in with this private key (repeat) [default: ~/.ssh/id_ed25519, id_ecdsa, id_rsa and the agent\'s]' -r -F
+complete -c towline -n "__fish_towline_using_subcommand connect" -s l -l login -d 'The name to log in with where the address has none' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l passphrase-file -d 'Read the passphrase of private keys from FILE' -r -F
+complete -c towline -n "__fish_towline_using_subcommand connect" -l password-file -d 'Read the password to log in with from FILE' -r -F
+complete -c towline -n "__fish_towline_using_subcommand connect" -l host-key-policy -d 'What to do about the key of a host [default: ask on a terminal, strict elsewhere]' -r -f -a "ask\t'Ask about a host that is not known'
+strict\t'Refuse a host that is not known'
+accept-new\t'Learn the key of a host that is not known; refuse one that has changed'
+off\t'Accept any key, without a look'"
+complete -c towline -n "__fish_towline_using_subcommand connect" -l known-hosts -d 'Look for host keys in FILE in place of the usual files (repeat)' -r -F
+complete -c towline -n "__fish_towline_using_subcommand connect" -l connections -d 'How many SSH sessions to spread the channels to one host over' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l ssh-keepalive -d 'Ask a quiet SSH server for a sign of life; three without an answer end the session, 0 never asks [default: 20s]' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l nats-creds -d 'Log in with a user\'s credentials: a JWT and a seed, as `nsc` writes them' -r -F
+complete -c towline -n "__fish_towline_using_subcommand connect" -l nats-nkey -d 'Log in with an nkey, whose seed is in FILE' -r -F
+complete -c towline -n "__fish_towline_using_subcommand connect" -l nats-token-file -d 'Log in with the token in FILE' -r -F
 complete -c towline -n "__fish_towline_using_subcommand connect" -l max-children -d 'How many children of exec:, sh: and pty: may run at once' -r
 complete -c towline -n "__fish_towline_using_subcommand connect" -l stop-grace -d 'How long a child has to stop after each of: end of input, SIGHUP, SIGTERM; then SIGKILL' -r
 complete -c towline -n "__fish_towline_using_subcommand connect" -l color -d 'When to use colours; NO_COLOR is respected' -r -f -a "auto\t'On a terminal'
@@ -168,6 +183,21 @@ complete -c towline -n "__fish_towline_using_subcommand serve" -l client-key -d 
 complete -c towline -n "__fish_towline_using_subcommand serve" -l sni -d 'The server name to ask for and to check' -r
 complete -c towline -n "__fish_towline_using_subcommand serve" -l alpn -d 'A protocol to offer by ALPN (repeat, or separate with commas)' -r
 complete -c towline -n "__fish_towline_using_subcommand serve" -l pin -d 'Accept only a certificate with this SHA-256 fingerprint, whoever signed it (repeat)' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -s F -l ssh-config -d 'Read this ssh_config in place of ~/.ssh/config and the system\'s; `none` reads none' -r -F
+complete -c towline -n "__fish_towline_using_subcommand serve" -s i -l identity -d 'Log in with this private key (repeat) [default: ~/.ssh/id_ed25519, id_ecdsa, id_rsa and the agent\'s]' -r -F
+complete -c towline -n "__fish_towline_using_subcommand serve" -s l -l login -d 'The name to log in with where the address has none' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l passphrase-file -d 'Read the passphrase of private keys from FILE' -r -F
+complete -c towline -n "__fish_towline_using_subcommand serve" -l password-file -d 'Read the password to log in with from FILE' -r -F
+complete -c towline -n "__fish_towline_using_subcommand serve" -l host-key-policy -d 'What to do about the key of a host [default: ask on a terminal, strict elsewhere]' -r -f -a "ask\t'Ask about a host that is not known'
+strict\t'Refuse a host that is not known'
+accept-new\t'Learn the key of a host that is not known; refuse one that has changed'
+off\t'Accept any key, without a look'"
+complete -c towline -n "__fish_towline_using_subcommand serve" -l known-hosts -d 'Look for host keys in FILE in place of the usual files (repeat)' -r -F
+complete -c towline -n "__fish_towline_using_subcommand serve" -l connections -d 'How many SSH sessions to spread the channels to one host over' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l ssh-keepalive -d 'Ask a quiet SSH server for a sign of life; three without an answer end the session, 0 never asks [default: 20s]' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l nats-creds -d 'Log in with a user\'s credentials: a JWT and a seed, as `nsc` writes them' -r -F
+complete -c towline -n "__fish_towline_using_subcommand serve" -l nats-nkey -d 'Log in with an nkey, whose seed is in FILE' -r -F
+complete -c towline -n "__fish_towline_using_subcommand serve" -l nats-token-file -d 'Log in with the token in FILE' -r -F
 complete -c towline -n "__fish_towline_using_subcommand serve" -l max-children -d 'How many children of exec:, sh: and pty: may run at once' -r
 complete -c towline -n "__fish_towline_using_subcommand serve" -l stop-grace -d 'How long a child has to stop after each of: end of input, SIGHUP, SIGTERM; then SIGKILL' -r
 complete -c towline -n "__fish_towline_using_subcommand serve" -l color -d 'When to use colours; NO_COLOR is respected' -r -f -a "auto\t'On a terminal'
