@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -11,6 +11,7 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Kind, Result};
+use crate::lock::lock;
 
 /// The longest answer, in bytes.
 const LONGEST: usize = 1024;
@@ -22,7 +23,7 @@ pub(crate) fn can_ask() -> bool {
 
 /// How long all questions of this run have been open.
 pub(crate) fn time_spent_asking() -> Duration {
-    let clock = CLOCK.lock().unwrap_or_else(PoisonError::into_inner);
+    let clock = lock(&CLOCK);
     clock.spent + clock.since.map_or(Duration::ZERO, |since| since.elapsed())
 }
 
@@ -74,7 +75,7 @@ impl Asking {
             }
             false => None,
         };
-        CLOCK.lock().unwrap_or_else(PoisonError::into_inner).since = Some(Instant::now());
+        lock(&CLOCK).since = Some(Instant::now());
         Ok(Self { tty: Arc::new(tty), over: Arc::default(), found })
     }
 }
@@ -82,7 +83,7 @@ impl Asking {
 impl Drop for Asking {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Relaxed);
-        let mut clock = CLOCK.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clock = lock(&CLOCK);
         let spent = clock.since.take().map_or(Duration::ZERO, |since| since.elapsed());
         clock.spent += spent;
         drop(clock);

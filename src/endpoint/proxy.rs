@@ -45,7 +45,7 @@ impl Scheme for Proxy {
     const NAMES: &'static [&'static str] = &["socks5", "http"];
     const USAGE: &'static str = "socks5://[USER:PASSWORD@]HOST:PORT, http://...";
     const HELP: &'static str = "a SOCKS5 or HTTP (CONNECT) proxy to dial through, or to be";
-    const STANDS_ON: &'static [Footing] = 
+    const STANDS_ON: &'static [Footing] =
         &[Footing::Here, Footing::Network, Footing::Machine, Footing::Stream];
     const GIVES: Option<Footing> = Some(Footing::Network);
     const LISTENS: bool = true;

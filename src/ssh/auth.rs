@@ -102,7 +102,7 @@ impl Attempt<'_> {
             }
         }
         for file in &files {
-            let next = self.key_file(file, hash, &mut offered).await?;
+            let next = self.key_file(file, hash, &offered).await?;
             if !matches!(next, Next::No) {
                 return Ok(next);
             }
@@ -173,7 +173,7 @@ impl Attempt<'_> {
         &mut self,
         file: &Path,
         hash: Option<HashAlg>,
-        offered: &mut Vec<PublicKey>,
+        offered: &[PublicKey],
     ) -> Result<Next> {
         let text = match keyfile::read(file) {
             Ok(text) => text,

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use super::{Load, Share};
 use crate::duplex::{Close, Io};
 use crate::endpoint::pass_on_lines;
 use crate::error::{Error, Kind, Result};
+use crate::lock::lock;
 
 /// How much may wait for a reader that has the session to itself, in bytes. Beyond it the session
 /// is not read, so that the peer has to wait, too.
@@ -131,7 +132,7 @@ impl Channel {
 
     /// Puts a word into the outbox without waiting; what does not fit finds a closed channel, or
     /// the end of the outbox, which says as much.
-    fn say(&mut self, word: Out) {
+    fn say(&self, word: Out) {
         if let Some(sender) = self.outbox.get_ref() {
             let _ = sender.try_send(word);
         }
@@ -164,7 +165,7 @@ struct State {
 
 impl Inbox {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Changes the state and wakes whoever may wait for that.
@@ -367,14 +368,14 @@ impl Owner {
     /// Passes on what the far side says on its stderr.
     async fn complain(&self, data: &[u8]) {
         const LONGEST: usize = 8 << 10;
-        let mut pipe = self.complaints.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut pipe = lock(&self.complaints).take();
         let pipe_end = pipe.get_or_insert_with(|| {
             let (ours, theirs) = tokio::io::duplex(LONGEST);
             tokio::spawn(pass_on_lines(theirs, self.who.clone()));
             ours
         });
         let _ = pipe_end.write_all(data).await;
-        *self.complaints.lock().unwrap_or_else(PoisonError::into_inner) = pipe;
+        *lock(&self.complaints) = pipe;
     }
 }
 

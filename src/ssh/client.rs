@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use russh::client::{
@@ -26,6 +26,7 @@ use crate::console::{ask, can_ask};
 use crate::duplex::ByteStream;
 use crate::endpoint::HostPort;
 use crate::error::{Error, Kind, Result};
+use crate::lock::lock;
 use crate::report;
 use crate::trace::{Phase, Trace};
 
@@ -521,8 +522,4 @@ impl Handler for Guard {
 async fn refuse(reply: ChannelOpenHandle) -> Result<(), Broken> {
     reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
     Ok(())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -56,12 +56,6 @@ impl HostKeys {
     /// # Errors
     /// [`Kind::Auth`].
     pub(super) async fn check(&self, shown: &PublicKeyOrCertificate) -> Result<()> {
-        if self.policy == Some(HostKeyPolicy::Off) {
-            return Ok(report::warn(format_args!(
-                "the host key of {} is not checked (--host-key-policy off)",
-                self.name
-            )));
-        }
         let known = self.read()?;
         match shown {
             PublicKeyOrCertificate::PublicKey { key, .. } => self.check_key(&known, key).await,
@@ -90,6 +84,13 @@ impl HostKeys {
         match known.lookup(&self.name, self.port, key) {
             Verdict::Known => Ok(()),
             Verdict::Revoked(place) => Err(revoked(&place)),
+            _ if self.policy == Some(HostKeyPolicy::Off) => {
+                let name = &self.name;
+                report::warn(format_args!(
+                    "{name}: the host key is not checked (--host-key-policy)"
+                ));
+                Ok(())
+            }
             Verdict::Unknown => self.meet(key).await,
             Verdict::Changed(known) => {
                 let algorithm = key.algorithm();

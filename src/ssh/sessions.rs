@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -15,11 +15,15 @@ use super::{Session, Target};
 use crate::backoff::Backoff;
 use crate::cli::SshArgs;
 use crate::error::{Kind, Result};
+use crate::lock::lock;
 use crate::report;
+
+/// The sessions of one chain; it is locked while one begins.
+type Shared = Arc<AsyncMutex<Vec<Arc<Session>>>>;
 
 /// The sessions, by the chain of hops that leads to each.
 pub(crate) struct Sessions {
-    by_chain: Mutex<HashMap<String, Arc<AsyncMutex<Vec<Arc<Session>>>>>>,
+    by_chain: Mutex<HashMap<String, Shared>>,
     args: SshArgs,
     /// Read when it is first needed.
     config: OnceLock<Result<Config>>,
@@ -61,7 +65,7 @@ impl Sessions {
         begin: impl Fn() -> BoxFuture<'a, Result<Session>>,
     ) -> Result<Arc<Session>> {
         let sessions = {
-            let mut chains = self.by_chain.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut chains = lock(&self.by_chain);
             chains.entry(chain.to_owned()).or_default().clone()
         };
         // Whoever comes while a session begins waits for it.
@@ -107,7 +111,7 @@ impl Sessions {
     /// Says goodbye in all sessions.
     pub(crate) async fn end(&self) {
         let chains: Vec<_> = {
-            let mut chains = self.by_chain.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut chains = lock(&self.by_chain);
             chains.drain().map(|(_, sessions)| sessions).collect()
         };
         for sessions in chains {
