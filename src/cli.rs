@@ -360,7 +360,7 @@ pub struct ForwardArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Tunnel")]
 pub struct KeepArgs {
-    /// Jump through these SSH servers first, as [USER@]HOST[:PORT],...
+    /// Jump through these SSH servers first, as [USER@]HOST[:PORT] (repeat, or separate with commas)
     #[arg(short = 'J', long, value_name = "HOSTS", value_delimiter = ',')]
     pub jump: Vec<value::Via>,
 

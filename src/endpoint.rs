@@ -457,7 +457,8 @@ pub(crate) async fn in_connect_time<T>(
     address: &str,
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
-    let mut deadline = Instant::now() + patience;
+    // `inf` is a time that never comes.
+    let mut deadline = Instant::now() + patience.min(Duration::from_secs(86400 * 365));
     let mut asked = console::time_spent_asking();
     let mut work = pin!(work);
     loop {

@@ -52,6 +52,11 @@ fn only_ws_knows_the_websocket_library() {
 }
 
 #[test]
+fn only_ssh_knows_the_ssh_library() {
+    only(&["ssh"], &["russh"]);
+}
+
+#[test]
 fn only_nats_knows_the_nats_library() {
     only(&["endpoint/nats"], &["async_nats"]);
 }

@@ -15,6 +15,7 @@ const MAN: &[(&str, &str)] = &[
     ("towline", "towline.1"),
     ("connect", "towline-connect.1"),
     ("serve", "towline-serve.1"),
+    ("tunnel", "towline-tunnel.1"),
     ("addresses", "towline-addresses.7"),
 ];
 
@@ -56,7 +57,7 @@ fn generated_man_pages_can_be_written_into_a_directory() {
 #[test]
 fn an_unknown_shell_or_page_is_a_usage_error() {
     Towline::new().args(["completions", "cmd"]).run().code(2).stdout("").stderr_has("bash");
-    Towline::new().args(["man", "tunnels"]).run().code(2).stdout("").stderr_has("addresses");
+    Towline::new().args(["man", "nothing"]).run().code(2).stdout("").stderr_has("addresses");
 }
 
 #[test]
