@@ -46,6 +46,12 @@ pub struct Incoming {
 #[derive(Clone, Default)]
 pub(crate) struct Handshake(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
 
+/// How many peers there may be at once, and the tasks of those there are.
+pub(crate) struct Peers {
+    places: Arc<Semaphore>,
+    tasks: TaskTracker,
+}
+
 /// Who is at the other end of an accepted connection.
 #[derive(Default)]
 pub struct Peer {
@@ -57,6 +63,8 @@ pub struct Peer {
     pub listener: Option<Arc<str>>,
     /// Its name, if it has said one.
     pub name: Option<Arc<str>>,
+    /// What it has proved to be: when it comes back, it takes over the name of its former self.
+    pub(crate) identity: Option<Arc<str>>,
     /// How its bytes are cut into messages, if it has bytes.
     pub framing: Framing,
     /// Whether TLS protects the connection.
@@ -107,6 +115,33 @@ impl Handshake {
     }
 }
 
+impl Peers {
+    /// Nobody yet; up to `most`.
+    pub(crate) fn new(most: usize) -> Self {
+        let places = Semaphore::new(most.min(Semaphore::MAX_PERMITS));
+        Self { places: Arc::new(places), tasks: TaskTracker::new() }
+    }
+
+    /// A place for one more, if there is one.
+    pub(crate) fn place(&self) -> Option<OwnedSemaphorePermit> {
+        self.places.clone().try_acquire_owned().ok()
+    }
+
+    /// Runs what has to end before the run does.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
+    /// Serves a peer that has arrived, in a task of its own.
+    pub(crate) fn join(&self, peer: Incoming, place: OwnedSemaphorePermit, cx: &Arc<Context>) {
+        let cx = cx.clone();
+        self.spawn(async move {
+            serve_peer(peer, &cx).await;
+            drop(place);
+        });
+    }
+}
+
 impl Listener {
     /// Whether peers may come from other machines.
     pub fn is_beyond_this_machine(&self) -> bool {
@@ -132,16 +167,14 @@ impl Listener {
 /// The console of `serve` failed.
 pub async fn accept(listeners: Vec<Listener>, cx: Arc<Context>) -> Result<()> {
     let Some(serve) = &cx.serve else { return Ok(()) };
-    let limit = |max: usize| Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));
-    let peers = limit(serve.server.max_peers);
-    let handshakes = limit(serve.server.max_handshakes);
+    let handshakes = serve.server.max_handshakes.min(Semaphore::MAX_PERMITS);
+    let handshakes = Arc::new(Semaphore::new(handshakes));
     let mut incoming = stream::select_all(listeners.into_iter().map(|it| it.incoming));
-    let tracker = TaskTracker::new();
     let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
     loop {
         // A permit is taken before the peer is, so that the rest wait in the kernel's queue.
         let next = async {
-            let peer = peers.clone().acquire_owned().await.ok()?;
+            let peer = cx.peers.places.clone().acquire_owned().await.ok()?;
             let handshake = handshakes.clone().acquire_owned().await.ok()?;
             Some((incoming.next().await?, peer, handshake))
         };
@@ -149,16 +182,12 @@ pub async fn accept(listeners: Vec<Listener>, cx: Arc<Context>) -> Result<()> {
             next = next => next,
             () = cx.stop.cancelled() => None,
         };
-        let Some((incoming, permit, handshake)) = next else { break };
+        let Some((incoming, place, handshake)) = next else { break };
         match incoming {
             Ok(incoming) => {
                 backoff.reset();
                 incoming.handshake.enter(handshake);
-                let cx = cx.clone();
-                tracker.spawn(async move {
-                    serve_peer(incoming, &cx).await;
-                    drop(permit);
-                });
+                cx.peers.join(incoming, place, &cx);
             }
             // Out of descriptors, most likely: those that leave make room.
             Err(error) => {
@@ -171,12 +200,13 @@ pub async fn accept(listeners: Vec<Listener>, cx: Arc<Context>) -> Result<()> {
         }
     }
     drop(incoming);
-    tracker.close();
+    let tasks = &cx.peers.tasks;
+    tasks.close();
     let drain = serve.server.drain;
-    if tokio::time::timeout(drain, tracker.wait()).await.is_err() {
-        report::warn(format_args!("{} peers had not left after {drain:?}", tracker.len()));
+    if tokio::time::timeout(drain, tasks.wait()).await.is_err() {
+        report::warn(format_args!("{} peers had not left after {drain:?}", tasks.len()));
         cx.kill.cancel();
-        let _ = tokio::time::timeout(LAST_WORDS, tracker.wait()).await;
+        let _ = tokio::time::timeout(LAST_WORDS, tasks.wait()).await;
     }
     Ok(())
 }
@@ -186,7 +216,11 @@ pub async fn accept(listeners: Vec<Listener>, cx: Arc<Context>) -> Result<()> {
 /// # Errors
 /// Whatever ends the join other than well.
 pub async fn serve_one(incoming: Incoming, cx: &Arc<Context>) -> Result<()> {
-    let (near, mut peer) = incoming.ready.await?;
+    let (near, mut peer) = match incoming.ready.await {
+        // It was served on the way: an SSH connection brings peers of its own.
+        Err(error) if error.kind() == Kind::Closed(1000) => return Ok(()),
+        ready => ready?,
+    };
     join_target(near, &mut peer, cx).await.map(drop)
 }
 

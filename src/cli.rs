@@ -16,6 +16,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 use crate::endpoint::Endpoint;
 use crate::framing::Framing;
 use crate::probe::Script;
+use crate::ssh::authorized_keys::Permit;
 use crate::ssh::forward::{Dynamic, Local, Remote, Stdio};
 
 pub mod examples;
@@ -306,6 +307,9 @@ pub struct ServeArgs {
     pub tls: ServerTlsArgs,
 
     #[command(flatten)]
+    pub ssh: SshServerArgs,
+
+    #[command(flatten)]
     pub shared: SharedArgs,
 }
 
@@ -552,6 +556,55 @@ pub struct ServerTlsArgs {
     /// Ask peers for a certificate of one of these authorities, PEM
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub client_ca: Option<PathBuf>,
+}
+
+/// The SSH server
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "SSH server")]
+pub struct SshServerArgs {
+    /// Let in the keys of FILE, in the format of sshd's authorized_keys; read again when it changes (repeat)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub authorized_keys: Vec<PathBuf>,
+
+    /// Let each user in with the keys of the file of that name in DIR
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub authorized_keys_dir: Option<PathBuf>,
+
+    /// Let in users with a certificate of one of the authorities in FILE, one public key a line
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub trusted_user_ca: Option<PathBuf>,
+
+    /// Show this private key to clients (repeat) [default: one made at the first start, in $XDG_STATE_HOME/towline or ~/.local/state/towline]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub host_key: Vec<PathBuf>,
+
+    /// Let clients connect through the server to this place; `*` is any host or port (repeat) [default: nowhere]
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    pub allow_open: Vec<Permit>,
+
+    /// Let clients have the server listen here for them; `*` is any host or port, a port alone is for loopback (repeat) [default: nowhere]
+    #[arg(long, value_name = "[HOST:]PORT", value_delimiter = ',', value_parser = value::listen_permit)]
+    pub allow_listen: Vec<Permit>,
+
+    /// How long a client may take to log in
+    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = duration)]
+    pub login_grace: Duration,
+
+    /// How many keys a client may try
+    #[arg(long, value_name = "N", default_value = "6", value_parser = value::at_least_one)]
+    pub max_auth_tries: usize,
+
+    /// How many clients may be logging in at once: of more than START, RATE percent are refused, rising to all at FULL
+    #[arg(long, value_name = "START[:RATE:FULL]", default_value = "10:30:100")]
+    pub max_startups: value::Startups,
+
+    /// How many channels a client may have open at once
+    #[arg(long, value_name = "N", default_value = "256", value_parser = value::at_least_one)]
+    pub max_channels: usize,
+
+    /// Show the text of FILE to clients before they log in
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub banner: Option<PathBuf>,
 }
 
 /// What every verb that moves data shares

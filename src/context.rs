@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::accept::Peers;
 use crate::cli::{
     ConnectArgs, ConsoleArgs, EchoArgs, HttpArgs, HubArgs, ServeArgs, ServerArgs, ServerTlsArgs,
     SharedArgs, TunnelArgs,
@@ -15,7 +16,7 @@ use crate::inherited::Inherited;
 use crate::metrics::Metrics;
 use crate::report;
 use crate::site::Site;
-use crate::ssh::Sessions;
+use crate::ssh::{Server, Sessions};
 use crate::tls::Tls;
 
 /// Built once from the flags; nothing in it changes but counters and hubs.
@@ -42,6 +43,8 @@ pub struct Context {
     pub(crate) children: Children,
     /// The NATS servers that are away.
     pub(crate) outages: Arc<Outages>,
+    /// The accepted peers.
+    pub(crate) peers: Peers,
     /// Figures for `/metrics`.
     pub metrics: Metrics,
     /// Cancelled when the run is to end.
@@ -63,6 +66,8 @@ pub struct Serve {
     pub hub: HubArgs,
     /// What WebSocket listeners say over plain HTTP.
     pub(crate) site: Site,
+    /// What listeners of `ssh:` say, where there are any.
+    pub(crate) ssh: Option<Arc<Server>>,
 }
 
 impl Serve {
@@ -95,6 +100,7 @@ impl Context {
             server: args.server.clone(),
             http: args.http.clone(),
             hub: args.hub.clone(),
+            ssh: Server::for_listeners(&args.ssh, &args.shared.ssh, &args.addresses)?,
         };
         let cx = Self::new(args.shared.clone(), args.tls.clone(), args.echo.clone(), Some(serve));
         Ok(Self { kill: CancellationToken::new(), ..cx })
@@ -113,6 +119,7 @@ impl Context {
             server: args.server.clone(),
             http,
             hub: HubArgs::default(),
+            ssh: None,
         };
         let mut shared = args.shared.clone();
         let dial = &mut shared.dial;
@@ -129,6 +136,7 @@ impl Context {
             ssh: Sessions::new(&shared.ssh),
             children: Children::new(&shared.exec),
             outages: Arc::default(),
+            peers: Peers::new(serve.as_ref().map_or(0, |serve| serve.server.max_peers)),
             shared,
             hubs: Hubs::new(serve.as_ref().map(|serve| serve.hub.clone())),
             serve,

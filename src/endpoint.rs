@@ -41,7 +41,7 @@ pub use ws::Text;
 pub(crate) use exec::{Children, pass_on_lines, said};
 pub(crate) use nats::Outages;
 pub(crate) use stdio::Console;
-pub(crate) use tcp::HostPort;
+pub(crate) use tcp::{HostPort, bind as bind_tcp, tune as tune_tcp};
 
 // The table, in the order in which a reader meets the schemes in help and manual.
 schemes! {
@@ -278,6 +278,16 @@ impl Endpoint {
         })
     }
 
+    /// Whether a peer of this listener has to log in by SSH.
+    pub fn is_ssh(&self) -> bool {
+        matches!(self.last(), Hop::Ssh(_))
+    }
+
+    /// Whether its far side is a terminal.
+    pub(crate) fn has_terminal(&self) -> bool {
+        matches!(self.last(), Hop::Pty(_))
+    }
+
     /// The host whose name is written in it.
     pub fn host(&self) -> Option<String> {
         let first = &self.hops[0];
@@ -338,7 +348,12 @@ impl Endpoint {
     /// # Errors
     /// [`Kind::Usage`], naming the hop that cannot listen.
     pub fn check_listen(&self) -> Result<()> {
-        for (i, hop) in self.hops[self.carriers().len()..].iter().enumerate() {
+        let listeners = &self.hops[self.carriers().len()..];
+        for (i, hop) in listeners.iter().enumerate() {
+            if i > 0 && matches!(listeners[i - 1], Hop::Ssh(_)) {
+                let how = "cannot listen behind an SSH server";
+                return Err(hop.blame(Error::new(Kind::Usage, how)));
+            }
             let ok = hop.listens() && (i == 0 || hop.stands_on().contains(&Footing::Stream));
             if !ok {
                 let how = if i == 0 { "cannot listen" } else { "cannot listen behind another hop" };
@@ -427,8 +442,9 @@ impl Incoming {
             for Layer { hop, name } in layers.iter() {
                 let answer = hop.answer(duplex.into_bytes(), &mut peer, &cx);
                 let answer = match hop {
-                    // Each request has its own time, so that a download may take longer.
-                    Hop::Ws(_) => answer.await,
+                    // Each request has its own time, so that a download may take longer; and so has
+                    // a login, which begins a session.
+                    Hop::Ws(_) | Hop::Ssh(_) => answer.await,
                     _ => in_time(&cx, answer).await,
                 };
                 duplex = answer.map_err(|error| error.at(name))?;

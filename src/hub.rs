@@ -18,6 +18,16 @@ pub(crate) use member::{Member, Roster};
 pub(crate) use name::{chosen, plain};
 use room::{Limits, Room};
 
+/// Who wants to join a room.
+#[derive(Default)]
+pub(crate) struct Guest<'a> {
+    /// The name it brings along.
+    pub(crate) name: Option<String>,
+    pub(crate) address: &'a str,
+    /// What it has proved to be.
+    pub(crate) identity: Option<Arc<str>>,
+}
+
 /// The rooms of one process.
 pub struct Hubs {
     limits: Limits,
@@ -37,7 +47,7 @@ impl Hubs {
 
     /// Joins a room in which everybody hears everybody else. Rooms stay: their names come from
     /// the command line, so there are not many.
-    pub(crate) fn join(&self, room: &str, name: Option<&str>, address: &str) -> Member {
+    pub(crate) fn join(&self, room: &str, guest: &Guest<'_>) -> Member {
         let mut rooms = lock(&self.rooms);
         let room = match rooms.get(room) {
             Some(room) => room.clone(),
@@ -48,12 +58,12 @@ impl Hubs {
             }
         };
         drop(rooms);
-        room.join(name, address)
+        room.join(guest)
     }
 
     /// Joins the room of the console, which alone hears its peers and speaks to them.
-    pub(crate) fn join_console(&self, name: Option<&str>, address: &str) -> Member {
-        self.console.join(name, address)
+    pub(crate) fn join_console(&self, guest: &Guest<'_>) -> Member {
+        self.console.join(guest)
     }
 
     /// The console's own seat.
@@ -71,6 +81,10 @@ mod tests {
 
     fn hubs(slow: Slow, queue: u32) -> Hubs {
         Hubs::new(Some(HubArgs { name_from: None, slow, queue }))
+    }
+
+    fn guest(name: Option<&str>) -> Guest<'static> {
+        Guest { name: name.map(str::to_owned), ..Guest::default() }
     }
 
     /// What a member would be told now, as `from: text`.
@@ -94,10 +108,10 @@ mod tests {
     #[test]
     fn everybody_hears_the_others_and_nobody_else() {
         let hubs = hubs(Slow::DropOldest, 8);
-        let mut one = hubs.join("a", None, "");
-        let mut two = hubs.join("a", None, "");
-        let mut anna = hubs.join("a", Some("anna"), "");
-        let mut elsewhere = hubs.join("b", None, "");
+        let mut one = hubs.join("a", &guest(None));
+        let mut two = hubs.join("a", &guest(None));
+        let mut anna = hubs.join("a", &guest(Some("anna")));
+        let mut elsewhere = hubs.join("b", &guest(None));
         assert!(say(&mut one, "hi"));
         assert_eq!(heard(&mut two), ["c1: hi"]);
         assert_eq!(heard(&mut anna), ["c1: hi"]);
@@ -115,7 +129,7 @@ mod tests {
     fn live_names_are_unique_and_numbers_are_not_given_out_again() {
         let hubs = hubs(Slow::DropOldest, 8);
         let host = hubs.host();
-        let join = |name| hubs.join_console(name, "");
+        let join = |name| hubs.join_console(&guest(name));
         let c1 = join(None);
         let (_c2, _b2, _b3) = (join(Some("c2")), join(Some("c1")), join(Some("c1")));
         drop(c1);
@@ -129,10 +143,10 @@ mod tests {
     fn a_host_hears_all_and_peers_hear_the_host_alone() {
         let hubs = hubs(Slow::DropOldest, 8);
         // What is said before the console listens is kept for it.
-        let mut one = hubs.join_console(None, "");
+        let mut one = hubs.join_console(&guest(None));
         assert!(say(&mut one, "early"));
         let mut host = hubs.host();
-        let mut two = hubs.join_console(None, "");
+        let mut two = hubs.join_console(&guest(None));
         let mut to_other = Message::text("for c2?");
         to_other.to = Some("c2".into());
         one.speak(to_other);
@@ -146,7 +160,7 @@ mod tests {
     #[test]
     fn the_oldest_messages_for_a_slow_member_are_dropped() {
         let hubs = hubs(Slow::DropOldest, 2);
-        let (mut one, mut slow) = (hubs.join("", None, ""), hubs.join("", None, ""));
+        let (mut one, mut slow) = (hubs.join("", &guest(None)), hubs.join("", &guest(None)));
         for text in ["1", "2", "3", "4"] {
             assert!(say(&mut one, text));
         }
@@ -156,7 +170,7 @@ mod tests {
     #[test]
     fn a_queue_is_bounded_in_bytes_but_lets_one_large_message_in() {
         let hubs = hubs(Slow::DropOldest, 1024);
-        let (mut one, mut slow) = (hubs.join("", None, ""), hubs.join("", None, ""));
+        let (mut one, mut slow) = (hubs.join("", &guest(None)), hubs.join("", &guest(None)));
         let large = "x".repeat(20 << 20);
         assert!(say(&mut one, "first"));
         assert!(say(&mut one, &large));
@@ -167,8 +181,8 @@ mod tests {
     #[test]
     fn a_slow_member_is_disconnected() {
         let hubs = hubs(Slow::Disconnect, 2);
-        let (mut one, mut slow) = (hubs.join("", None, ""), hubs.join("", None, ""));
-        let mut quick = hubs.join("", None, "");
+        let (mut one, mut slow) = (hubs.join("", &guest(None)), hubs.join("", &guest(None)));
+        let mut quick = hubs.join("", &guest(None));
         for text in ["1", "2", "3"] {
             assert!(say(&mut one, text));
             assert_eq!(heard(&mut quick).len(), 1);
@@ -180,7 +194,7 @@ mod tests {
     #[tokio::test]
     async fn everybody_waits_for_a_slow_member() {
         let hubs = hubs(Slow::Block, 2);
-        let (mut one, mut slow) = (hubs.join("", None, ""), hubs.join("", None, ""));
+        let (mut one, mut slow) = (hubs.join("", &guest(None)), hubs.join("", &guest(None)));
         assert!(say(&mut one, "1") && say(&mut one, "2"));
         assert!(!say(&mut one, "3"));
         let waiting = tokio::spawn(async move {
@@ -202,7 +216,7 @@ mod tests {
     #[test]
     fn a_slow_console_is_waited_for() {
         let hubs = hubs(Slow::DropOldest, 2);
-        let (mut host, mut one) = (hubs.host(), hubs.join_console(None, ""));
+        let (mut host, mut one) = (hubs.host(), hubs.join_console(&guest(None)));
         assert!(say(&mut one, "1") && say(&mut one, "2"));
         assert!(!say(&mut one, "3"));
         assert_eq!(heard(&mut host), ["c1: 1", "c1: 2"]);
@@ -210,9 +224,26 @@ mod tests {
     }
 
     #[test]
+    fn who_comes_back_takes_its_name_over_and_nobody_else_does() {
+        let hubs = hubs(Slow::DropOldest, 2);
+        let host = hubs.host();
+        let join = |identity: &str| {
+            let identity = Some(identity.into());
+            hubs.join_console(&Guest { identity, ..guest(Some("anna")) })
+        };
+        let (mut stale, _other) = (join("key 1"), join("key 2"));
+        let _back = join("key 1");
+        assert_eq!(heard(&mut stale), ["1008 taken over by a new session"]);
+        drop(stale);
+        let names = host.roster().names();
+        let names: Vec<&str> = names.iter().map(|name| &**name).collect();
+        assert_eq!(names, ["anna#2", "anna"]);
+    }
+
+    #[test]
     fn a_peer_is_shown_the_door() {
         let hubs = hubs(Slow::DropOldest, 2);
-        let (host, mut one) = (hubs.host(), hubs.join_console(None, ""));
+        let (host, mut one) = (hubs.host(), hubs.join_console(&guest(None)));
         assert!(!host.remove("S", Close::new(1008, "")));
         assert!(!host.remove("c2", Close::new(1008, "")));
         assert!(host.remove("c1", Close::new(1008, "removed")));

@@ -88,6 +88,13 @@ impl Site {
         })
     }
 
+    /// The target of a route that a peer asks for by its name alone, as SSH clients do: with or
+    /// without the slash.
+    pub(crate) fn route(&self, name: &str) -> Option<&Arc<Endpoint>> {
+        let name = name.trim().trim_start_matches('/');
+        self.routes.find(format!("/{name}").as_bytes())
+    }
+
     /// Lets a WebSocket go on; everything else is answered.
     async fn admit(
         &self,

@@ -36,6 +36,7 @@ mod keyfile;
 pub mod known_hosts;
 mod pattern;
 mod place;
+mod server;
 mod sessions;
 mod target;
 mod transport;
@@ -47,6 +48,7 @@ pub(crate) use channel::{Channel, Remote, Size, Terminal};
 pub(crate) use client::{Forward, Forwarded, Login, Session};
 pub(crate) use host_key::HostKeys;
 pub use place::Place;
+pub(crate) use server::Server;
 pub(crate) use sessions::Sessions;
 pub(crate) use target::Target;
 
@@ -59,6 +61,9 @@ const PACKET: u32 = 32 << 10;
 
 /// How many packets russh keeps for the task of a channel.
 const BACKLOG: usize = 64;
+
+/// How long a peer may be quiet before it is asked for a sign of life, where nobody says.
+const KEEPALIVE: Duration = Duration::from_secs(20);
 
 /// How many keepalives may go unanswered.
 const KEEPALIVES: usize = 3;
@@ -140,6 +145,11 @@ impl Load {
 
     fn channels(&self) -> usize {
         *self.0.borrow()
+    }
+
+    /// Waits until no channel is left.
+    async fn idle(&self) {
+        let _ = self.0.subscribe().wait_for(|channels| *channels == 0).await;
     }
 }
 

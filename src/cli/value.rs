@@ -14,6 +14,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, Command};
 
 use crate::endpoint::Endpoint;
+use crate::ssh::authorized_keys::Permit;
 
 /// A number of bytes.
 pub type Size = usize;
@@ -270,6 +271,43 @@ impl FromStr for Route {
         }
         let target = target.parse::<Endpoint>().map_err(|error| error.to_string())?;
         Ok(Self { path: path.to_owned(), target })
+    }
+}
+
+/// A place that SSH clients may have us listen on: a port alone is for loopback.
+pub fn listen_permit(text: &str) -> Result<Permit, String> {
+    match text.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => format!("localhost:{text}").parse(),
+        false => text.parse(),
+    }
+}
+
+/// How many SSH clients may be logging in at once, as sshd's MaxStartups says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Startups {
+    /// So many are all let in.
+    pub start: usize,
+    /// What part of the next is refused, in percent.
+    pub rate: usize,
+    /// From so many on all are refused.
+    pub full: usize,
+}
+
+impl FromStr for Startups {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not START or START:RATE:FULL");
+        let numbers: Result<Vec<usize>, _> = text.split(':').map(str::parse).collect();
+        let startups = match numbers.map_err(|_| wrong())?[..] {
+            [full] => Self { start: full, rate: 100, full },
+            [start, rate, full] => Self { start, rate, full },
+            _ => return Err(wrong()),
+        };
+        match startups.full >= startups.start.max(1) && startups.rate <= 100 {
+            true => Ok(startups),
+            false => Err(wrong()),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use super::{Call, Footing, Ground, Scheme, Shape};
 use crate::duplex::Duplex;
 use crate::error::Result;
 use crate::framing::Framing;
-use crate::hub;
+use crate::hub::{self, Guest};
 
 /// A room.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,17 +32,19 @@ impl Scheme for HubName {
     }
 
     async fn connect(&self, _: Ground, call: &Call<'_>) -> Result<Duplex> {
-        let (name, address) = introduce(call);
-        let member = call.cx.hubs.join(&self.room, name.as_deref(), address);
+        let member = call.cx.hubs.join(&self.room, &introduce(call));
         Ok(Duplex::Messages(Box::new(member)))
     }
 }
 
-/// The name and the address of who joins a room.
-pub(super) fn introduce<'a>(call: &Call<'a>) -> (Option<String>, &'a str) {
+/// Who joins a room.
+pub(super) fn introduce<'a>(call: &Call<'a>) -> Guest<'a> {
     let from = call.cx.serve.as_ref().and_then(|serve| serve.hub.name_from.as_ref());
-    let name = call.peer.and_then(|peer| hub::chosen(peer, from));
-    (name, call.peer.map_or("", |peer| &peer.address))
+    Guest {
+        name: call.peer.and_then(|peer| hub::chosen(peer, from)),
+        address: call.peer.map_or("", |peer| &peer.address),
+        identity: call.peer.and_then(|peer| peer.identity.clone()),
+    }
 }
 
 impl fmt::Display for HubName {

@@ -62,8 +62,8 @@ impl Scheme for Nats {
 
     async fn connect(&self, _: Ground, call: &Call<'_>) -> Result<Duplex> {
         let _connecting = call.trace.enter(Phase::Tcp);
-        let (name, _) = hub::introduce(call);
-        let session = open::open(self, name, call).await?;
+        let guest = hub::introduce(call);
+        let session = open::open(self, guest.name, call).await?;
         Ok(Duplex::Messages(Box::new(session)))
     }
 }

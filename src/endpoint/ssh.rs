@@ -12,8 +12,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
 use super::exec::Exec;
-use super::tcp::{HostPort, authority};
+use super::tcp::{HostPort, Tcp, authority};
 use super::{Call, Footing, Ground, Hop, Scheme, Shape, Side, stdio};
+use crate::accept::Peer;
+use crate::context::Context;
 use crate::duplex::{ByteStream, Duplex};
 use crate::error::{Error, Kind, Result};
 use crate::ssh::config::{Jump, Proxy};
@@ -41,6 +43,7 @@ impl Scheme for Ssh {
     const STANDS_ON: &'static [Footing] =
         &[Footing::Here, Footing::Network, Footing::Machine, Footing::Stream];
     const GIVES: Option<Footing> = Some(Footing::Machine);
+    const LISTENS: bool = true;
     const SHAPE: Shape = Shape::Bytes;
 
     fn parse(_: &str, rest: &str) -> Result<Self, String> {
@@ -55,7 +58,9 @@ impl Scheme for Ssh {
             None => (None, authority(rest)),
         };
         let HostPort { host, port } = HostPort::parse(place, Some(0))?;
-        Ok(Self { user, host, port: (port != 0).then_some(port) })
+        // Port 0 is any port, where it is written for a listener.
+        let written = place.rsplit(']').next().is_some_and(|rest| rest.contains(':'));
+        Ok(Self { user, host, port: written.then_some(port) })
     }
 
     /// The shell of the machine.
@@ -65,6 +70,24 @@ impl Scheme for Ssh {
         };
         let channel = session.run(None, call.terminal(), call.trace).await?;
         Ok(far_program(channel, call))
+    }
+
+    fn socket(&self) -> Option<Hop> {
+        let port = self.port.unwrap_or(22);
+        Some(Hop::Tcp(Tcp::at(HostPort { host: self.host.clone(), port })))
+    }
+
+    /// Serves the connection to its end: what it brings are peers of their own, one a session.
+    async fn answer(
+        &self,
+        stream: ByteStream,
+        peer: &mut Peer,
+        cx: &Arc<Context>,
+    ) -> Result<Duplex> {
+        let server = cx.serve.as_ref().and_then(|serve| serve.ssh.as_ref());
+        let server = server.ok_or_else(|| Error::new(Kind::Usage, "there is no SSH server"))?;
+        server.serve(stream, peer, cx).await?;
+        Err(Error::new(Kind::Closed(1000), "disconnected"))
     }
 }
 

@@ -55,8 +55,7 @@ impl Scheme for Stdio {
 
     async fn connect(&self, _: Ground, call: &Call<'_>) -> Result<Duplex> {
         if call.cx.serve.is_some() {
-            let (name, address) = super::hub::introduce(call);
-            let member = call.cx.hubs.join_console(name.as_deref(), address);
+            let member = call.cx.hubs.join_console(&super::hub::introduce(call));
             return Ok(Duplex::Messages(Box::new(member)));
         }
         if let Some(args) = &call.cx.console

@@ -116,7 +116,7 @@ pub(crate) fn tune(stream: &TcpStream) -> io::Result<()> {
 
 /// Binds a name: loopback if there is none, and every address that a written name has. The
 /// addresses of one name share the port that the system chose for the first.
-async fn bind(at: &HostPort) -> io::Result<Vec<TcpListener>> {
+pub(crate) async fn bind(at: &HostPort) -> io::Result<Vec<TcpListener>> {
     let mut bound: Vec<TcpListener> = Vec::new();
     for mut address in at.resolve().await? {
         if let (0, Some(first)) = (at.port, bound.first()) {

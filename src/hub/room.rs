@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::Member;
+use super::{Guest, Member};
 use crate::cli::Slow;
 use crate::duplex::{Close, Message};
 use crate::lock::lock;
@@ -50,6 +50,8 @@ struct Seats {
 
 struct Seat {
     name: Arc<str>,
+    /// What its member has proved to be.
+    identity: Option<Arc<str>>,
     queue: VecDeque<Message>,
     bytes: usize,
     /// Set once the member is shown the door; nothing is queued for it any more.
@@ -72,7 +74,7 @@ impl Room {
     /// it listens is lost.
     pub(super) fn with_host(limits: Limits) -> Arc<Self> {
         let mut seats = Seats::default();
-        seats.sit(HOST, "S".into());
+        seats.sit(HOST, "S".into(), None);
         Arc::new(Self { label: None, hosted: true, limits, seats: Mutex::new(seats) })
     }
 
@@ -82,16 +84,22 @@ impl Room {
     }
 
     /// A seat for who has arrived.
-    pub(super) fn join(self: &Arc<Self>, name: Option<&str>, address: &str) -> Member {
+    pub(super) fn join(self: &Arc<Self>, guest: &Guest<'_>) -> Member {
         let mut seats = self.seats();
-        let name = seats.free_name(name);
+        let evicted = seats.evict(guest);
+        let name = seats.free_name(guest.name.as_deref());
         seats.last_id += 1;
         let id = seats.last_id;
-        seats.sit(id, name.clone());
+        seats.sit(id, name.clone(), guest.identity.clone());
         drop(seats);
+        let joined = if evicted.is_some() { "joined again" } else { "joined" };
+        wake(evicted.into_iter().flatten());
         let room = self.label.as_deref().map_or(String::new(), |label| format!(" {label}"));
-        let from = if address.is_empty() { String::new() } else { format!(" from {address}") };
-        report::note(format_args!("{name} joined{room}{from}"));
+        let from = match guest.address {
+            "" => String::new(),
+            address => format!(" from {address}"),
+        };
+        report::note(format_args!("{name} {joined}{room}{from}"));
         Member::new(self.clone(), id)
     }
 
@@ -99,11 +107,15 @@ impl Room {
     pub(super) fn leave(&self, id: u64) {
         let mut seats = self.seats();
         let Some(seat) = seats.by_id.remove(&id) else { return };
-        seats.by_name.remove(&seat.name);
+        let replaced = seats.by_name.get(&seat.name) != Some(&id);
+        if !replaced {
+            seats.by_name.remove(&seat.name);
+        }
         let waiting = std::mem::take(&mut seats.waiting);
         drop(seats);
         wake(waiting);
-        if id == HOST {
+        // Who was taken over from has not left, in the eyes of the others.
+        if id == HOST || replaced {
             return;
         }
         let room = self.label.as_deref().map_or(String::new(), |label| format!(" {label}"));
@@ -250,10 +262,11 @@ impl Room {
 }
 
 impl Seats {
-    fn sit(&mut self, id: u64, name: Arc<str>) {
+    fn sit(&mut self, id: u64, name: Arc<str>, identity: Option<Arc<str>>) {
         self.by_name.insert(name.clone(), id);
         let seat = Seat {
             name,
+            identity,
             queue: VecDeque::new(),
             bytes: 0,
             closing: None,
@@ -263,6 +276,17 @@ impl Seats {
             said: None,
         };
         self.by_id.insert(id, seat);
+    }
+
+    /// Shows the former self of a guest the door, if it is still here, and frees its name. Returns
+    /// those who wait for room in its queue.
+    fn evict(&mut self, guest: &Guest<'_>) -> Option<Vec<Waker>> {
+        let identity = guest.identity.as_ref()?;
+        let former = |seat: &&mut Seat| seat.identity.as_ref() == Some(identity);
+        let seat = self.by_id.values_mut().filter(|seat| seat.closing.is_none()).find(former)?;
+        seat.close(Close::new(1008, "taken over by a new session"));
+        self.by_name.remove(&seat.name);
+        Some(std::mem::take(&mut self.waiting))
     }
 
     /// `name`, or `name#2` where that is taken; `c1`, `c2`, … for those without a name. A number

@@ -154,6 +154,11 @@ impl AuthorizedKeys {
         self.lines.is_empty()
     }
 
+    /// Whether a line is about those who certify keys.
+    pub fn has_authorities(&self) -> bool {
+        self.lines.iter().any(|line| line.options.is_authority)
+    }
+
     /// What the first line grants that lets this visitor in.
     pub fn lookup(
         &self,

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::config::{Config, Host, Jump, Local, Proxy};
-use super::{HostKeys, KEEPALIVES, Login, Session};
+use super::{HostKeys, KEEPALIVE, KEEPALIVES, Login, Session};
 use crate::cli::{HostKeyPolicy, SshArgs};
 use crate::duplex::ByteStream;
 use crate::endpoint::HostPort;
@@ -32,9 +32,6 @@ pub(crate) struct Keepalive {
     /// How many may go unanswered.
     pub(super) most: usize,
 }
-
-/// How often a quiet server is asked where nobody says.
-const KEEPALIVE: Duration = Duration::from_secs(20);
 
 /// How many hosts can stand in each other's way.
 const LONGEST_WAY: usize = 16;

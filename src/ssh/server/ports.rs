@@ -1,0 +1,55 @@
+//! The ports that clients have us listen on, and who they belong to.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+/// Who has which.
+#[derive(Default)]
+pub(super) struct Ports(Mutex<HashMap<u16, Held>>);
+
+#[derive(Clone)]
+struct Held {
+    identity: Arc<str>,
+    /// Cancelled to give it up.
+    release: CancellationToken,
+    /// Cancelled when it is free again.
+    free: CancellationToken,
+}
+
+/// A port while it is listened on.
+pub(super) struct Port {
+    pub(super) release: CancellationToken,
+    free: CancellationToken,
+}
+
+impl Ports {
+    /// Takes a port away from a former session of the same client, and waits until it is free.
+    pub(super) async fn take_over(&self, port: u16, identity: &str) {
+        let held = {
+            let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            held.get(&port).filter(|held| *held.identity == *identity).cloned()
+        };
+        if let Some(held) = held {
+            held.release.cancel();
+            held.free.cancelled().await;
+        }
+    }
+
+    /// Writes down whose a port is.
+    pub(super) fn hold(&self, port: u16, identity: Arc<str>, release: CancellationToken) -> Port {
+        let free = CancellationToken::new();
+        let held = Held { identity, release: release.clone(), free: free.clone() };
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, held| !held.free.is_cancelled());
+        all.insert(port, held);
+        Port { release, free }
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        self.free.cancel();
+    }
+}
