@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use russh::{ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, PollSender};
 
@@ -26,11 +26,12 @@ use crate::error::{Error, Kind, Result};
 use crate::lock::lock;
 
 /// How much may wait for a reader that has the session to itself, in bytes. Beyond it the session
-/// is not read, so that the peer has to wait, too.
+/// is not read, so that the peer has to wait, too; unless a write of ours waits for the peer, whose
+/// leave to go on may be behind all this.
 const ENOUGH: usize = 1 << 20;
 
-/// How much may wait for a reader that shares the session, in bytes. Beyond it the channel is
-/// closed: others must not wait for it, nor memory grow with it.
+/// How much may wait for a reader in any case, in bytes. Beyond it a channel that shares the session
+/// is closed: others must not wait for it, nor memory grow with it.
 const TOO_MUCH: usize = 16 << 20;
 
 /// The longest piece of one write, in bytes. russh cuts it into packets.
@@ -119,6 +120,7 @@ impl Channel {
             who: who.to_owned(),
             share: load.share(),
             closed: CancellationToken::new(),
+            writing: watch::Sender::new(false),
             complaints: Mutex::default(),
         };
         tokio::spawn(owner.run(reads, writes, outbox));
@@ -198,6 +200,8 @@ struct Owner {
     who: String,
     share: Share,
     closed: CancellationToken,
+    /// Whether a write waits for the peer.
+    writing: watch::Sender<bool>,
     /// Where the lines of the far side's stderr are put together.
     complaints: Mutex<Option<DuplexStream>>,
 }
@@ -295,10 +299,16 @@ impl Owner {
     async fn wait_for_room(&self) -> Result<(), ()> {
         let size = || self.inbox.state().size;
         let mut channels = self.share.others();
-        while size() > ENOUGH && *channels.borrow_and_update() == 1 {
+        let mut writing = self.writing.subscribe();
+        while *channels.borrow_and_update() == 1 {
+            let most = if *writing.borrow_and_update() { TOO_MUCH } else { ENOUGH };
+            if size() <= most {
+                break;
+            }
             tokio::select! {
                 () = self.inbox.room.notified() => {}
                 _ = channels.changed() => {}
+                _ = writing.changed() => {}
                 () = self.closed.cancelled() => return Err(()),
             }
         }
@@ -325,7 +335,12 @@ impl Owner {
         let mut ended = false;
         while let Some(word) = outbox.recv().await {
             let said = match word {
-                Out::Data(bytes) => writes.data_bytes(bytes).await,
+                Out::Data(bytes) => {
+                    self.writing.send_replace(true);
+                    let said = writes.data_bytes(bytes).await;
+                    self.writing.send_replace(false);
+                    said
+                }
                 Out::End => {
                     ended = true;
                     // The user of a command is told how it went before anything else.
