@@ -283,7 +283,7 @@ impl Endpoint {
         matches!(self.last(), Hop::Ssh(_))
     }
 
-    /// Whether its far side is a terminal.
+    /// Whether what is there has a terminal of its own.
     pub(crate) fn has_terminal(&self) -> bool {
         matches!(self.last(), Hop::Pty(_))
     }

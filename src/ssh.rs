@@ -16,6 +16,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
@@ -125,43 +126,76 @@ fn key_algorithms() -> Vec<Algorithm> {
     ]
 }
 
-/// How many channels share a session.
-#[derive(Clone, Debug)]
-struct Load(Arc<watch::Sender<usize>>);
+/// What the channels that share a session are to each other.
+#[derive(Clone, Debug, Default)]
+struct Load(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    channels: watch::Sender<usize>,
+    /// How much has arrived for all of them and is not read yet, in bytes.
+    waiting: AtomicUsize,
+}
 
 /// One of the channels that share a session, while it lives.
 #[derive(Debug)]
 struct Share(Load);
 
-impl Load {
-    fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(0)))
-    }
+/// How much has arrived for one of them and is not read yet.
+#[derive(Debug)]
+struct Waiting {
+    bytes: usize,
+    load: Load,
+}
 
+impl Load {
     fn share(&self) -> Share {
-        self.0.send_modify(|channels| *channels += 1);
+        self.0.channels.send_modify(|channels| *channels += 1);
         Share(self.clone())
     }
 
     fn channels(&self) -> usize {
-        *self.0.borrow()
+        *self.0.channels.borrow()
     }
 
     /// Waits until no channel is left.
     async fn idle(&self) {
-        let _ = self.0.subscribe().wait_for(|channels| *channels == 0).await;
+        let _ = self.0.channels.subscribe().wait_for(|channels| *channels == 0).await;
+    }
+
+    /// Whether the one channel there is has more to read than it should.
+    fn is_behind(&self) -> bool {
+        self.channels() == 1 && self.0.waiting.load(Ordering::Relaxed) > channel::ENOUGH
+    }
+
+    fn waiting(&self) -> Waiting {
+        Waiting { bytes: 0, load: self.clone() }
     }
 }
 
 impl Share {
     fn others(&self) -> watch::Receiver<usize> {
-        self.0.0.subscribe()
+        self.0.0.channels.subscribe()
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.0.0.send_modify(|channels| *channels -= 1);
+        self.0.0.channels.send_modify(|channels| *channels -= 1);
+    }
+}
+
+impl Waiting {
+    fn set(&mut self, bytes: usize) {
+        let all = &self.load.0.waiting;
+        all.fetch_add(bytes, Ordering::Relaxed);
+        all.fetch_sub(std::mem::replace(&mut self.bytes, bytes), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.set(0);
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, PollSender};
 
-use super::{Load, Share};
+use super::{Load, Share, Waiting};
 use crate::duplex::{Close, Io};
 use crate::endpoint::pass_on_lines;
 use crate::error::{Error, Kind, Result};
@@ -28,11 +28,12 @@ use crate::lock::lock;
 /// How much may wait for a reader that has the session to itself, in bytes. Beyond it the session
 /// is not read, so that the peer has to wait, too; unless a write of ours waits for the peer, whose
 /// leave to go on may be behind all this.
-const ENOUGH: usize = 1 << 20;
+pub(super) const ENOUGH: usize = 1 << 20;
 
 /// How much may wait for a reader in any case, in bytes. Beyond it a channel that shares the session
-/// is closed: others must not wait for it, nor memory grow with it.
-const TOO_MUCH: usize = 16 << 20;
+/// is closed: others must not wait for it, nor memory grow with it. More than a window, so that a
+/// server has the time to close that.
+const TOO_MUCH: usize = 32 << 20;
 
 /// The longest piece of one write, in bytes. russh cuts it into packets.
 const PIECE: usize = 64 << 10;
@@ -112,7 +113,7 @@ impl Channel {
         S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static,
     {
         let (sender, outbox) = mpsc::channel(4);
-        let inbox = Arc::new(Inbox::default());
+        let inbox = Arc::new(Inbox::new(load));
         let (reads, writes) = channel.split();
         let owner = Owner {
             inbox: inbox.clone(),
@@ -142,18 +143,15 @@ impl Channel {
 }
 
 /// What has arrived for a channel and is not read yet.
-#[derive(Default)]
 struct Inbox {
     state: Mutex<State>,
     /// Something was taken out.
     room: Notify,
 }
 
-#[derive(Default)]
 struct State {
     waiting: VecDeque<Bytes>,
-    /// In bytes.
-    size: usize,
+    size: Waiting,
     /// How the peer's direction has ended.
     end: Option<Result<()>>,
     /// How the command on the far side has ended.
@@ -166,6 +164,19 @@ struct State {
 }
 
 impl Inbox {
+    fn new(load: &Load) -> Self {
+        let state = State {
+            waiting: VecDeque::new(),
+            size: load.waiting(),
+            end: None,
+            exit: None,
+            closed: false,
+            reader: None,
+            watcher: None,
+        };
+        Self { state: Mutex::new(state), room: Notify::new() }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
@@ -181,8 +192,7 @@ impl Inbox {
 
     fn put(&self, bytes: Bytes) {
         self.change(|state| {
-            state.size += bytes.len();
-            state.waiting.push_back(bytes);
+            state.add(bytes);
         });
     }
 
@@ -190,6 +200,18 @@ impl Inbox {
         self.change(|state| {
             state.end.get_or_insert(how);
         });
+    }
+}
+
+impl State {
+    fn add(&mut self, bytes: Bytes) {
+        self.size.set(self.size.bytes + bytes.len());
+        self.waiting.push_back(bytes);
+    }
+
+    fn forget(&mut self) {
+        self.waiting.clear();
+        self.size.set(0);
     }
 }
 
@@ -297,7 +319,7 @@ impl Owner {
     /// # Errors
     /// The channel has to be given up.
     async fn wait_for_room(&self) -> Result<(), ()> {
-        let size = || self.inbox.state().size;
+        let size = || self.inbox.state().size.bytes;
         let mut channels = self.share.others();
         let mut writing = self.writing.subscribe();
         while *channels.borrow_and_update() == 1 {
@@ -320,8 +342,7 @@ impl Owner {
             TOO_MUCH >> 20
         );
         self.inbox.change(|state| {
-            state.waiting.clear();
-            state.size = 0;
+            state.forget();
             state.end = Some(Err(Error::new(Kind::Lost, what)));
         });
         Err(())
@@ -422,7 +443,8 @@ impl AsyncRead for Channel {
             taken += fits;
         }
         if taken > 0 || buf.remaining() == 0 {
-            state.size -= taken;
+            let left = state.size.bytes - taken;
+            state.size.set(left);
             drop(state);
             self.inbox.room.notify_one();
             return Poll::Ready(Ok(()));
@@ -488,8 +510,7 @@ impl Io for Channel {
         }
         state.watcher = Some(cx.waker().clone());
         // What nobody reads must not keep the session from being read.
-        state.waiting.clear();
-        state.size = 0;
+        state.forget();
         drop(state);
         self.inbox.room.notify_one();
         let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(Close::PATIENCE)));

@@ -194,7 +194,7 @@ impl Session {
             ..client::Config::default()
         };
         let state = Arc::new(State {
-            load: Load::new(),
+            load: Load::default(),
             over: CancellationToken::new(),
             refusal: Mutex::default(),
             forwards: Mutex::default(),

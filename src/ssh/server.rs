@@ -166,6 +166,7 @@ impl Server {
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 fn config(keys: Vec<PrivateKey>, args: &SshServerArgs, shared: &SshArgs) -> server::Config {
+    let keepalive = shared.ssh_keepalive.unwrap_or(KEEPALIVE);
     server::Config {
         server_id: greeting(),
         methods: MethodSet::from(&[MethodKind::PublicKey][..]),
@@ -182,8 +183,7 @@ fn config(keys: Vec<PrivateKey>, args: &SshServerArgs, shared: &SshArgs) -> serv
         event_buffer_size: BACKLOG,
         preferred: preferred(key_algorithms()),
         inactivity_timeout: None,
-        keepalive_interval: Some(shared.ssh_keepalive.unwrap_or(KEEPALIVE))
-            .filter(|it| !it.is_zero()),
+        keepalive_interval: Some(keepalive).filter(|every| !every.is_zero()),
         keepalive_max: KEEPALIVES,
         ..server::Config::default()
     }

@@ -15,7 +15,11 @@ use super::terminal::Typist;
 use super::visit::Visit;
 use crate::duplex::{ByteStream, Io};
 use crate::endpoint::{Endpoint, HostPort};
+use crate::ssh::WINDOW;
 use crate::ssh::channel::{Channel, Role};
+
+/// The smallest window that russh opens again.
+const TRICKLE: u32 = 2;
 
 /// The server's half of a session: it decides, and leaves the work to tasks.
 pub(super) struct Connection {
@@ -125,6 +129,15 @@ impl Handler for Connection {
         let channel = Channel::new(channel, Role::User, "", &self.visit.load);
         self.waiting.insert(id, Waiting { channel, terminal: false });
         Ok(())
+    }
+
+    /// What a client may send ahead on each channel. russh lets it send more as soon as it has
+    /// received something; a client that hears less than it says would otherwise fill our memory.
+    fn adjust_window(&mut self, _: ChannelId, _: u32) -> u32 {
+        match self.visit.load.is_behind() {
+            true => TRICKLE,
+            false => WINDOW,
+        }
     }
 
     async fn channel_close(&mut self, id: ChannelId, _: &mut Session) -> Result<(), russh::Error> {

@@ -63,7 +63,7 @@ impl Visit {
         Self {
             server,
             cx,
-            load: Load::new(),
+            load: Load::default(),
             over: CancellationToken::new(),
             address: peer.address.clone(),
             ip: address_of(peer),
