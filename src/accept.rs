@@ -19,6 +19,7 @@ use crate::error::{Error, Kind, Result, plain};
 use crate::framing::Framing;
 use crate::http::Request;
 use crate::lock::lock;
+use crate::metrics::Metrics;
 use crate::relay::{self, Counts, Ended, Pair};
 use crate::report;
 use crate::trace::Trace;
@@ -75,6 +76,8 @@ pub struct Peer {
     pub subprotocol: Option<String>,
     /// Where this peer is joined to, if a route or its own request says so.
     pub target: Option<Arc<Endpoint>>,
+    /// The figures of the forward that brought it.
+    pub(crate) forward: Option<Arc<Metrics>>,
     /// What went through its join.
     pub moved: Counts,
     /// The place it asked to be connected to, if it came to a proxy listener.
@@ -248,10 +251,12 @@ async fn serve_peer(incoming: Incoming, cx: &Arc<Context>) {
             return report::verbose(format_args!("{address}: {error}"));
         }
     };
-    cx.metrics.peers.add(1);
+    let forward = peer.forward.clone();
+    let figures = || forward.as_deref().into_iter().chain([&cx.metrics]);
+    figures().for_each(|it| it.peers.add(1));
     report::verbose(format_args!("{address}: connected"));
     let outcome = join_target(near, &mut peer, cx).await;
-    cx.metrics.left.add(1);
+    figures().for_each(|it| it.left.add(1));
     if let Err(error) = &outcome
         && !matches!(error.kind(), Kind::Closed(_) | Kind::Lost | Kind::Terminated)
     {
@@ -309,6 +314,7 @@ async fn join_target(mut near: Duplex, peer: &mut Peer, cx: &Arc<Context>) -> Re
             let mut pair = Pair::new(near, far, &options.decoder);
             let (counts, outcome) = relay::relay(&mut pair, &options).await;
             cx.metrics.count(&counts);
+            peer.forward.iter().for_each(|forward| forward.count(&counts));
             peer.moved = counts;
             outcome
         }

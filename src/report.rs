@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::lock::lock;
 
 mod access;
+pub(crate) mod live;
 
 pub use access::{access, request};
 

@@ -10,11 +10,16 @@ use crate::duplex::ByteStream;
 use crate::endpoint::{Call, Console, Endpoint, Shape, Side, in_connect_time};
 use crate::error::{Error, Kind, Result};
 use crate::framing::Framing;
+use crate::metrics::Metrics;
 use crate::relay::{self, Pair};
 use crate::report;
 use crate::signal::Signals;
 use crate::ssh::Session;
 use crate::trace::Trace;
+
+mod status;
+
+use status::Status;
 
 /// Serves the forwards until stopped.
 ///
@@ -59,10 +64,15 @@ async fn serve(args: &TunnelArgs, via: &Endpoint, cx: &Arc<Context>) -> Result<(
     let call = Call { cx, near: Shape::Bytes, side: Side::Far, peer: None, trace: &trace };
     let patience = args.shared.dial.connect_timeout;
     let session = in_connect_time(&call, patience, &format!("{via:#}"), via.session(&call)).await?;
-    let mut listeners = Vec::new();
+    let (mut listeners, mut forwards) = (Vec::new(), Vec::new());
     for (listen, target) in plan {
         match listen.listen(cx).await {
-            Ok(listener) => listeners.push(lead_to(listener, target)),
+            Ok(listener) => {
+                let figures = Arc::new(Metrics::default());
+                let name = format!("{} -> {}", listener.address, target.destination());
+                forwards.push((name, figures.clone()));
+                listeners.push(lead_to(listener, target, figures));
+            }
             Err(error) if args.keep.keep_going => report::warn(format_args!("{error}")),
             Err(error) => return Err(error.hint("--keep-going serves the other forwards")),
         }
@@ -74,36 +84,28 @@ async fn serve(args: &TunnelArgs, via: &Endpoint, cx: &Arc<Context>) -> Result<(
         report::listening(args.server.announce, &listener.address);
     }
     cx.ssh.keep();
-    let stopped = cx.stop.clone();
-    let kept = async {
+    let status = Status::new(format!("{via:#}"), forwards, session.clone());
+    let keeping = async {
+        // Without the server there is nothing to serve.
+        let _stop = cx.stop.clone().drop_guard();
         tokio::select! {
-            kept = keep_up(session, via, &call) => kept,
-            () = stopped.cancelled() => Ok(()),
+            kept = keep_up(session, via, &status, &call) => kept,
+            () = status.show(args.keep.status) => Ok(()),
+            () = cx.stop.cancelled() => Ok(()),
         }
     };
-    let accepting = async {
-        let accepted = accept(listeners, cx.clone()).await;
-        cx.stop.cancel();
-        accepted
-    };
-    let kept = async {
-        let kept = kept.await;
-        // Without the server there is nothing to serve.
-        cx.stop.cancel();
-        kept
-    };
-    let (kept, accepted) = tokio::join!(kept, accepting);
+    let (kept, accepted) = tokio::join!(keeping, accept(listeners, cx.clone()));
     kept.and(accepted)
 }
 
 /// Joins the peers of a listener to a target of its own.
-fn lead_to(listener: Listener, target: Endpoint) -> Listener {
+fn lead_to(listener: Listener, target: Endpoint, figures: Arc<Metrics>) -> Listener {
     let target = Arc::new(target);
     listener.map(move |mut incoming| {
-        let target = target.clone();
+        let (target, figures) = (target.clone(), figures.clone());
         incoming.ready = Box::pin(async move {
             let (duplex, mut peer) = incoming.ready.await?;
-            peer.target = Some(target);
+            (peer.target, peer.forward) = (Some(target), Some(figures));
             Ok((duplex, peer))
         });
         incoming
@@ -114,12 +116,19 @@ fn lead_to(listener: Listener, target: Endpoint) -> Listener {
 ///
 /// # Errors
 /// The server does not let us in any more.
-async fn keep_up(mut session: Arc<Session>, via: &Endpoint, call: &Call<'_>) -> Result<()> {
+async fn keep_up(
+    mut session: Arc<Session>,
+    via: &Endpoint,
+    status: &Status,
+    call: &Call<'_>,
+) -> Result<()> {
     loop {
         session.over().await;
+        status.lost();
         let lost = Instant::now();
         report::warn(format_args!("{via:#}: the session is lost; connecting again"));
         session = via.session(call).await?;
+        status.back(session.clone());
         report::note(format_args!("{via:#}: connected again after {:.1?}", lost.elapsed()));
     }
 }

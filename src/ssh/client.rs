@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use russh::client::{
     self, ChannelOpenHandle, DisconnectReason, Handle, Handler, Msg, Session as Loop,
@@ -225,6 +225,17 @@ impl Session {
     /// How many channels are open.
     pub(crate) fn channels(&self) -> usize {
         self.state.load.channels()
+    }
+
+    /// How many bytes went through it, both ways.
+    pub(crate) fn moved(&self) -> u64 {
+        self.moved.load(Ordering::Relaxed)
+    }
+
+    /// How long a message to the server and its answer take; none once the session is over.
+    pub(crate) async fn round_trip(&self) -> Option<Duration> {
+        let asked = Instant::now();
+        self.handle.send_ping().await.ok().map(|()| asked.elapsed())
     }
 
     /// Waits until the session is lost or ended.

@@ -39,6 +39,11 @@ impl Endpoint {
         via.then([target(&forward.target)?])
     }
 
+    /// Its last hop, for people.
+    pub(crate) fn destination(&self) -> String {
+        format!("{:#}", self.last())
+    }
+
     /// Whether something can be reached through it as from a machine.
     pub(crate) fn is_machine(&self) -> bool {
         matches!(self.last(), Hop::Ssh(_))
