@@ -157,6 +157,17 @@ complete -c towline -n "__fish_towline_using_subcommand serve" -l queue -d 'How 
 complete -c towline -n "__fish_towline_using_subcommand serve" -l cert -d 'The certificate chain, PEM; read again when the file changes' -r -F
 complete -c towline -n "__fish_towline_using_subcommand serve" -l key -d 'The private key of --cert, PEM' -r -F
 complete -c towline -n "__fish_towline_using_subcommand serve" -l client-ca -d 'Ask peers for a certificate of one of these authorities, PEM' -r -F
+complete -c towline -n "__fish_towline_using_subcommand serve" -l authorized-keys -d 'Let in the keys of FILE, in the format of sshd\'s authorized_keys; read again when it changes (repeat)' -r -F
+complete -c towline -n "__fish_towline_using_subcommand serve" -l authorized-keys-dir -d 'Let each user in with the keys of the file of that name in DIR' -r -f -a "(__fish_complete_directories)"
+complete -c towline -n "__fish_towline_using_subcommand serve" -l trusted-user-ca -d 'Let in users with a certificate of one of the authorities in FILE, one public key a line' -r -F
+complete -c towline -n "__fish_towline_using_subcommand serve" -l host-key -d 'Show this private key to clients (repeat) [default: one made at the first start, in $XDG_STATE_HOME/towline or ~/.local/state/towline]' -r -F
+complete -c towline -n "__fish_towline_using_subcommand serve" -l allow-open -d 'Let clients connect through the server to this place; `*` is any host or port (repeat) [default: nowhere]' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l allow-listen -d 'Let clients have the server listen here for them; `*` is any host or port, a port alone is for loopback (repeat) [default: nowhere]' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l login-grace -d 'How long a client may take to log in' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l max-auth-tries -d 'How many keys a client may try' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l max-startups -d 'How many clients may be logging in at once: of more than START, RATE percent are refused, rising to all at FULL' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l max-channels -d 'How many channels a client may have open at once' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l banner -d 'Show the text of FILE to clients before they log in' -r -F
 complete -c towline -n "__fish_towline_using_subcommand serve" -l frame -d 'How bytes become messages [default: lines; raw where both ends are byte streams]' -r -f -a "lines\t'One line is one message; the newline is not part of it'
 nul\t'A zero byte ends each message'
 whole\t'All of the input is one message'

@@ -205,8 +205,8 @@ pub enum When {
 #[derive(Args, Clone, Debug)]
 #[command(after_long_help = examples::text(examples::CONNECT))]
 pub struct ConnectArgs {
-    /// The two addresses to join; `-` stands for the first if there is one only
-    #[arg(required = true, num_args = 1..=2, value_name = "ADDRESS", value_parser = Discreet::<Endpoint>::parser())]
+    /// The two addresses to join; `-` stands for the first if there is one only. With more, `-` speaks to all the others and hears them by name
+    #[arg(required = true, num_args = 1.., value_name = "ADDRESS", value_parser = Discreet::<Endpoint>::parser())]
     pub addresses: Vec<Endpoint>,
 
     #[command(flatten)]

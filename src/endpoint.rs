@@ -297,6 +297,17 @@ impl Endpoint {
         }
     }
 
+    /// A short name for whoever is there: the place, or else the address.
+    pub(crate) fn label(&self) -> String {
+        let place = |hop: &Hop| match hop {
+            Hop::Tcp(tcp) => tcp.to().map(ToString::to_string),
+            Hop::Ws(ws) => Some(ws.host_port().to_string()),
+            Hop::Ssh(ssh) => Some(ssh.host().to_owned()).filter(|host| !host.is_empty()),
+            _ => None,
+        };
+        self.hops.iter().rev().find_map(place).unwrap_or_else(|| format!("{:#}", self.last()))
+    }
+
     /// What the far side of the connection deals in.
     pub fn shape(&self) -> Shape {
         self.last().shape()

@@ -21,6 +21,8 @@ use crate::signal::Signals;
 use crate::trace::Trace;
 use crate::{console, report};
 
+mod fan;
+
 /// A connection that has lived for this long was a good one: the next pauses begin small again.
 const STABLE: Duration = Duration::from_secs(10);
 
@@ -39,6 +41,24 @@ pub async fn run(args: ConnectArgs) -> Result<()> {
         cx.tls.check_no_client()?;
     }
     let mut signals = Signals::listen()?;
+    if args.addresses.len() > 2 {
+        let fan = async {
+            let outcome = match args.persist.timeout {
+                Some(patience) => {
+                    timeout(patience, fan::run(&args, &cx)).await.unwrap_or_else(|_| {
+                        Err(Error::new(Kind::Timeout, format!("not over after {patience:?}")))
+                    })
+                }
+                None => fan::run(&args, &cx).await,
+            };
+            cx.ssh.end().await;
+            outcome
+        };
+        return match signals.run(&cx.stop, cx.children.until_stopped(fan)).await {
+            (Some(signal), _) => Err(Error::new(signal, "interrupted")),
+            (None, outcome) => outcome,
+        };
+    }
     let mut session = Session::new(&args, &cx)?;
     let timeout = args.persist.timeout.or(args.script.decides().then_some(PROBE_TIME));
     let run = async {

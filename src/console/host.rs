@@ -21,7 +21,7 @@ use crate::hub::{Member, Roster};
 use crate::report;
 
 /// Joins this console to its peers until all of them have left (`over`). The end of the input is
-/// not the end: peers go on being heard.
+/// not the end: peers go on being heard. To those that this console has dialled it is passed on.
 ///
 /// # Errors
 /// [`ClosedOutput`](crate::error::Kind::ClosedOutput) once nobody reads what is printed; an input
@@ -44,7 +44,7 @@ async fn piped(mut host: Member, cx: &Arc<Context>, over: CancellationToken) -> 
     let decoder = Decoder::new(framing, join.typing(), join.max_message);
     let mut console = Framed::new(ByteStream::other(Console::new()), decoder);
     tokio::select! {
-        outcome = converse(&mut host, &mut console, framing) => return outcome,
+        outcome = converse(&mut host, &mut console, framing, cx.serve.is_none()) => return outcome,
         () = over.cancelled() => {}
     }
     let rest = host.next().now_or_never().flatten();
@@ -52,7 +52,12 @@ async fn piped(mut host: Member, cx: &Arc<Context>, over: CancellationToken) -> 
     tokio::time::timeout(LAST_WORDS, rest).await.unwrap_or(Ok(()))
 }
 
-async fn converse(host: &mut Member, console: &mut Framed, framing: Framing) -> Result<()> {
+async fn converse(
+    host: &mut Member,
+    console: &mut Framed,
+    framing: Framing,
+    is_client: bool,
+) -> Result<()> {
     let mut ended = false;
     loop {
         tokio::select! {
@@ -62,7 +67,12 @@ async fn converse(host: &mut Member, console: &mut Framed, framing: Framing) -> 
                     speak(host, addressed(message?)).await?;
                 }
                 Some(message) => speak(host, message?).await?,
-                None => ended = true,
+                None => {
+                    ended = true;
+                    if is_client {
+                        host.fall_silent();
+                    }
+                }
             }
         }
     }
@@ -144,6 +154,7 @@ async fn interactive(mut host: Member, cx: &Arc<Context>, over: CancellationToke
             }
             input = poll_fn(|cx| terminal.poll_input(cx)) => match input {
                 Some(Input::Line(line)) => enter(&line, &mut host, &terminal, cx).await?,
+                Some(Input::End) if cx.serve.is_none() => host.fall_silent(),
                 Some(Input::End) => terminal.print(&show::note("Ctrl-C or /quit ends the server")),
                 None => return Ok(()),
             },

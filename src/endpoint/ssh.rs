@@ -113,6 +113,11 @@ async fn follow_size(mut size: Size, remote: Remote) {
 }
 
 impl Ssh {
+    /// The host as it is written.
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
     /// Connects and logs in. `chain` are the hops before this one and this one.
     pub(super) async fn begin(&self, ground: Ground, call: &Call<'_>) -> Result<Session> {
         let target = call.cx.ssh.target(&self.host, self.user.as_deref(), self.port)?;

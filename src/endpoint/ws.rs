@@ -97,7 +97,7 @@ impl Ws {
     }
 
     /// The host and the port, written or not.
-    fn host_port(&self) -> HostPort {
+    pub(super) fn host_port(&self) -> HostPort {
         let default = if self.secure { 443 } else { 80 };
         HostPort { host: self.host.clone(), port: self.port.unwrap_or(default) }
     }

@@ -33,6 +33,11 @@ impl Member {
         Roster(self.room.clone())
     }
 
+    /// As the host, says nothing more and goes on hearing.
+    pub(crate) fn fall_silent(&self) {
+        self.room.fall_silent();
+    }
+
     /// Shows somebody the door; false where nobody has that name.
     pub(crate) fn remove(&self, name: &str, close: Close) -> bool {
         self.room.remove(name, close)

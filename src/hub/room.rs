@@ -44,6 +44,8 @@ struct Seats {
     /// How many seats and how many made-up names there have been.
     last_id: u64,
     last_number: u64,
+    /// Whether the host will say nothing more.
+    silent: bool,
     /// Those who wait for room in somebody's queue.
     waiting: Vec<Waker>,
 }
@@ -144,6 +146,9 @@ impl Room {
         if let Some(close) = &seat.closing {
             return Poll::Ready(Some(Message::close(close.code, &close.reason)));
         }
+        if seats.silent && id != HOST {
+            return Poll::Ready(None);
+        }
         register(&mut seat.reader, cx);
         Poll::Pending
     }
@@ -231,6 +236,16 @@ impl Room {
         }
         seat.put(message);
         trouble
+    }
+
+    /// The host says nothing more: for its peers, that is the end of what they hear.
+    pub(super) fn fall_silent(&self) {
+        let mut seats = self.seats();
+        seats.silent = true;
+        let readers: Vec<_> =
+            seats.by_id.values_mut().filter_map(|seat| seat.reader.take()).collect();
+        drop(seats);
+        wake(readers);
     }
 
     /// Shows a member the door. False where nobody has that name.

@@ -18,6 +18,7 @@ mod ends;
 mod exec;
 // Every row of the exit-code table.
 mod exits;
+mod fan;
 // Files, read and appended to.
 mod file;
 // How bytes become messages and messages bytes.
