@@ -581,7 +581,7 @@ _towline() {
             return 0
             ;;
         towline__subcmd__help)
-            opts="-v -q -h -V --verbose --quiet --color --help --version connect serve tunnel completions man addresses exit-codes"
+            opts="-v -q -h -V --verbose --quiet --color --help --version connect serve tunnel completions man addresses ssh exit-codes"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -599,7 +599,7 @@ _towline() {
             return 0
             ;;
         towline__subcmd__man)
-            opts="-v -q -h -V --dir --verbose --quiet --color --help --version towline connect serve tunnel addresses"
+            opts="-v -q -h -V --dir --verbose --quiet --color --help --version towline connect serve tunnel addresses ssh"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

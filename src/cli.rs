@@ -142,6 +142,9 @@ pub enum ManPage {
     /// towline-addresses(7): schemes, chains, framings, ends of streams
     #[value(alias = "towline-addresses")]
     Addresses,
+    /// towline-ssh(7): machines reached by SSH, tunnels, the embedded server
+    #[value(alias = "towline-ssh")]
+    Ssh,
 }
 
 /// What `towline help` knows about
@@ -159,6 +162,8 @@ pub enum Topic {
     Man,
     /// Schemes, chains, framings, ends of streams
     Addresses,
+    /// Machines reached by SSH, tunnels, the embedded server
+    Ssh,
     /// What the exit code of a run says
     ExitCodes,
 }

@@ -1,10 +1,10 @@
-//! `help`: what `--help` says, and the two topics that belong to no verb.
+//! `help`: what `--help` says, and the topics that belong to no verb.
 
 use crate::cli::{self, Topic};
 use crate::error::{Kind, Result};
 use crate::report;
 
-use super::man::addresses;
+use super::man::{addresses, ssh};
 
 /// Prints a topic on stdout.
 ///
@@ -19,6 +19,7 @@ pub(super) fn run(topic: Option<Topic>) -> Result<()> {
         Some(Topic::Completions) => verb(Some("completions")),
         Some(Topic::Man) => verb(Some("man")),
         Some(Topic::Addresses) => addresses::page().text(),
+        Some(Topic::Ssh) => ssh::page().text(),
         Some(Topic::ExitCodes) => exit_codes(),
     };
     report::page(text.as_bytes())

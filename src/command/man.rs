@@ -15,6 +15,7 @@ use page::Part;
 
 pub(super) mod addresses;
 mod page;
+pub(super) mod ssh;
 
 /// The pages by their file names.
 const PAGES: &[(&str, ManPage)] = &[
@@ -23,6 +24,7 @@ const PAGES: &[(&str, ManPage)] = &[
     ("towline-serve.1", ManPage::Serve),
     ("towline-tunnel.1", ManPage::Tunnel),
     ("towline-addresses.7", ManPage::Addresses),
+    ("towline-ssh.7", ManPage::Ssh),
 ];
 
 /// Prints one page, or writes all of them into a directory.
@@ -54,6 +56,7 @@ fn roff(page: ManPage) -> Vec<u8> {
         ManPage::Serve => of_flags(Some("serve"), &verb(examples::SERVE, console::host_commands())),
         ManPage::Tunnel => of_flags(Some("tunnel"), &verb(examples::TUNNEL, std::iter::empty())),
         ManPage::Addresses => addresses::page().roff(),
+        ManPage::Ssh => ssh::page().roff(),
     }
 }
 

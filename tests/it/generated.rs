@@ -17,6 +17,7 @@ const MAN: &[(&str, &str)] = &[
     ("serve", "towline-serve.1"),
     ("tunnel", "towline-tunnel.1"),
     ("addresses", "towline-addresses.7"),
+    ("ssh", "towline-ssh.7"),
 ];
 
 #[test]
