@@ -450,7 +450,7 @@ pub enum LogFormat {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "HTTP")]
 pub struct HttpArgs {
-    /// Join the WebSockets of one path to a target of its own, as `/logs=exec:tail -f x`
+    /// Join the WebSockets of one path, and SSH commands of that name, to a target of their own, as `/logs=exec:tail -f x`
     #[arg(long, value_name = "PATH=TARGET", value_parser = Discreet::<Route>::parser())]
     pub route: Vec<Route>,
 

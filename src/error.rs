@@ -21,6 +21,7 @@ struct Inner {
     hop: Option<String>,
     what: String,
     hint: Option<String>,
+    exit_status: Option<u32>,
 }
 
 /// The kinds of failure that a script can tell apart.
@@ -125,7 +126,15 @@ impl Kind {
 impl Error {
     /// An error of a kind; `what` is lower case, without a full stop.
     pub fn new(kind: Kind, what: impl fmt::Display) -> Self {
-        Self(Box::new(Inner { kind, hop: None, what: what.to_string(), hint: None }))
+        let what = what.to_string();
+        Self(Box::new(Inner { kind, hop: None, what, hint: None, exit_status: None }))
+    }
+
+    /// A program that was joined has ended with this status.
+    pub fn exit(status: u32) -> Self {
+        let mut error = Self::new(Kind::Local, format_args!("exit {status}"));
+        error.0.exit_status = Some(status);
+        error
     }
 
     /// A local I/O error, or the towline error that travelled inside it.
@@ -173,6 +182,11 @@ impl Error {
     /// What went wrong, without the hop: short enough for a Close reason.
     pub fn what(&self) -> &str {
         &self.0.what
+    }
+
+    /// The status of the program that failed, if it was one and had one.
+    pub fn exit_status(&self) -> Option<u32> {
+        self.0.exit_status
     }
 
     /// What the user can do about it, if we know.

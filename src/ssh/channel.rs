@@ -54,6 +54,7 @@ pub(super) enum Role {
 
 /// An open channel.
 pub(crate) struct Channel {
+    role: Role,
     inbox: Arc<Inbox>,
     outbox: PollSender<Out>,
     said_end: bool,
@@ -65,8 +66,6 @@ enum Out {
     Data(Bytes),
     /// Our direction has ended.
     End,
-    /// The whole channel has, in order or in failure.
-    Finish(Result<()>),
     Resize(Size),
 }
 
@@ -125,7 +124,7 @@ impl Channel {
             complaints: Mutex::default(),
         };
         tokio::spawn(owner.run(reads, writes, outbox));
-        Self { inbox, outbox: PollSender::new(sender), said_end: false, patience: None }
+        Self { role, inbox, outbox: PollSender::new(sender), said_end: false, patience: None }
     }
 
     /// What can be asked of the far side besides reading and writing.
@@ -133,12 +132,14 @@ impl Channel {
         self.outbox.get_ref().map(|sender| Remote(sender.downgrade()))
     }
 
-    /// Puts a word into the outbox without waiting; what does not fit finds a closed channel, or
-    /// the end of the outbox, which says as much.
-    fn say(&self, word: Out) {
-        if let Some(sender) = self.outbox.get_ref() {
-            let _ = sender.try_send(word);
+    /// Says how our end has ended, if it has not said so before.
+    fn finish(&mut self, how: Result<()>) {
+        let failed = how.is_err();
+        self.inbox.state().finish.get_or_insert(how);
+        if failed && self.role != Role::User {
+            self.inbox.reset.cancel();
         }
+        self.outbox.close();
     }
 }
 
@@ -147,6 +148,8 @@ struct Inbox {
     state: Mutex<State>,
     /// Something was taken out.
     room: Notify,
+    /// What is still to be said to a forward does not matter any more.
+    reset: CancellationToken,
 }
 
 struct State {
@@ -156,6 +159,8 @@ struct State {
     end: Option<Result<()>>,
     /// How the command on the far side has ended.
     exit: Option<Result<()>>,
+    /// How our end has, once it has; what was said before is said first.
+    finish: Option<Result<()>>,
     /// Whether the peer has closed the channel, or is gone.
     closed: bool,
     reader: Option<Waker>,
@@ -170,11 +175,12 @@ impl Inbox {
             size: load.waiting(),
             end: None,
             exit: None,
+            finish: None,
             closed: false,
             reader: None,
             watcher: None,
         };
-        Self { state: Mutex::new(state), room: Notify::new() }
+        Self { state: Mutex::new(state), room: Notify::new(), reset: CancellationToken::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -291,7 +297,7 @@ impl Owner {
                 Some(ChannelMsg::Eof) => self.inbox.end(Ok(())),
                 Some(ChannelMsg::ExitStatus { exit_status: 0 }) => self.exited(Ok(())),
                 Some(ChannelMsg::ExitStatus { exit_status }) => {
-                    self.exited(Err(Error::new(Kind::Local, format!("exit {exit_status}"))));
+                    self.exited(Err(Error::exit(exit_status)));
                 }
                 Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
                     let what = format!("ended by signal {}", name(&signal_name));
@@ -353,6 +359,36 @@ impl Owner {
     where
         S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static,
     {
+        let mut ended = tokio::select! {
+            ended = self.pass_on(writes, outbox) => ended,
+            () = self.inbox.reset.cancelled() => false,
+        };
+        let finish = self.inbox.state().finish.clone();
+        match finish {
+            Some(how) if self.role == Role::User => {
+                self.tell(how, writes).await;
+                // A client that reads its own terminal never closes first.
+                ended = false;
+            }
+            Some(Ok(())) if !ended => ended = writes.eof().await.is_ok(),
+            _ => {}
+        }
+        // Without an end on both sides this is an abort, and the peer is told at once.
+        if !ended || self.inbox.state().end.is_none() {
+            let _ = writes.close().await;
+            self.closed.cancel();
+        }
+    }
+
+    /// Says what is in the outbox, to its end; true if our direction has ended with it.
+    async fn pass_on<S>(
+        &self,
+        writes: &ChannelWriteHalf<S>,
+        outbox: &mut mpsc::Receiver<Out>,
+    ) -> bool
+    where
+        S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static,
+    {
         let mut ended = false;
         while let Some(word) = outbox.recv().await {
             let said = match word {
@@ -370,35 +406,33 @@ impl Owner {
                         Role::Forward | Role::Command => writes.eof().await,
                     }
                 }
-                Out::Finish(how) if self.role == Role::User => {
-                    if let Err(why) = &how {
-                        let line = format!("{}\r\n", why.what());
-                        let _ = writes.extended_data_bytes(1, line.into_bytes()).await;
-                    }
-                    let _ = writes.eof().await;
-                    let _ = writes.exit_status(u32::from(how.is_err())).await;
-                    // A client that reads its own terminal never closes first.
-                    let _ = writes.close().await;
-                    self.closed.cancel();
-                    return;
-                }
-                Out::Finish(Ok(())) if ended => Ok(()),
-                Out::Finish(Ok(())) => {
-                    ended = true;
-                    writes.eof().await
-                }
-                Out::Finish(Err(_)) => break,
                 Out::Resize(size) => writes.window_change(size.columns, size.rows, 0, 0).await,
             };
             if said.is_err() {
-                break;
+                return false;
             }
         }
-        // Without an end on both sides this is an abort, and the peer is told at once.
-        if !ended || self.inbox.state().end.is_none() {
-            let _ = writes.close().await;
-            self.closed.cancel();
-        }
+        ended
+    }
+
+    /// Tells the user of a command how it went: as a program does, which says why on stderr.
+    async fn tell<S>(&self, how: Result<()>, writes: &ChannelWriteHalf<S>)
+    where
+        S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static,
+    {
+        let status = match &how {
+            Ok(()) => 0,
+            Err(why) => match why.exit_status() {
+                Some(status) => status,
+                None => {
+                    let line = format!("{}\r\n", why.what());
+                    let _ = writes.extended_data_bytes(1, line.into_bytes()).await;
+                    1
+                }
+            },
+        };
+        let _ = writes.eof().await;
+        let _ = writes.exit_status(status).await;
     }
 
     /// Passes on what the far side says on its stderr.
@@ -491,19 +525,13 @@ impl AsyncWrite for Channel {
 impl Io for Channel {
     fn abort(&mut self, why: &Error) {
         self.said_end = true;
-        self.say(Out::Finish(Err(why.clone())));
-        self.outbox.close();
+        self.finish(Err(why.clone()));
     }
 
     /// Waits for the peer's Close, which says that it has got everything; or for how its command
     /// has ended.
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        if !self.outbox.is_closed() {
-            if ready!(self.outbox.poll_reserve(cx)).is_ok() {
-                let _ = self.outbox.send_item(Out::Finish(Ok(())));
-            }
-            self.outbox.close();
-        }
+        self.finish(Ok(()));
         let mut state = self.inbox.state();
         if state.closed {
             return Poll::Ready(state.exit.clone().unwrap_or(Ok(())));

@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use self::access::Access;
 use self::connection::Connection;
-use self::cut::Cut;
+use self::cut::cuttable;
 use self::ports::Ports;
 use self::startups::Startups;
 use self::visit::Visit;
@@ -119,7 +119,7 @@ impl Server {
         })?;
         let visit = Arc::new(Visit::new(self.clone(), cx.clone(), peer, startup));
         let cut = visit.over.clone().drop_guard();
-        let (transport, _, drained) = Transport::new(Cut::new(stream, visit.over.clone()));
+        let (transport, _, drained) = Transport::new(cuttable(stream, &visit.over));
         let outcome = self.converse(transport, &visit, login_by).await;
         // What was said last is on its way before the connection is cut.
         let _ = timeout(Close::PATIENCE, drained.cancelled()).await;

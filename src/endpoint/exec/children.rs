@@ -242,10 +242,11 @@ impl Guard {
     fn judge(&self, status: io::Result<ExitStatus>) -> Result<()> {
         let status = status.map_err(|error| Error::io(error).at(&self.hop))?;
         report::verbose(format_args!("{}: {}", self.who, said(status)));
-        match status.success() || self.signalled {
-            true => Ok(()),
-            false => Err(Error::new(Kind::Local, said(status)).at(&self.hop)),
+        if status.success() || self.signalled {
+            return Ok(());
         }
+        let exit = status.code().and_then(|code| u32::try_from(code).ok()).map(Error::exit);
+        Err(exit.unwrap_or_else(|| Error::new(Kind::Local, said(status))).at(&self.hop))
     }
 }
 

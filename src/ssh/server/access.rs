@@ -117,12 +117,17 @@ impl Sources {
         all(self) == all(other)
     }
 
-    /// Whether a key that somebody says to have is worth a proof. A key with a certificate cannot
-    /// be told from one without.
-    pub(super) fn may_know(&self, key: &PublicKey, visitor: Visitor<'_>) -> bool {
-        self.authorities.is_some()
-            || self.keys.iter().any(|keys| keys.has_authorities())
-            || self.admit(&Proof::Key(key.clone()), visitor).is_ok()
+    /// Whether it is worth a proof that somebody has a key. One with a certificate cannot be told
+    /// from one without.
+    ///
+    /// # Errors
+    /// Why it could not let them in.
+    pub(super) fn consider(&self, key: &Proof, visitor: Visitor<'_>) -> Result<(), Denied> {
+        let certifies = |keys: &Arc<AuthorizedKeys>| keys.has_authorities();
+        match self.authorities.is_some() || self.keys.iter().any(certifies) {
+            true => Ok(()),
+            false => self.admit(key, visitor).map(drop),
+        }
     }
 
     /// What somebody may do.

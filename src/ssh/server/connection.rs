@@ -84,9 +84,8 @@ impl Handler for Connection {
         offer: PublicKeyOffer<'_>,
     ) -> Result<Auth, russh::Error> {
         let is_sha1 = *offer.algorithm == (Algorithm::Rsa { hash: None });
-        let sources = self.visit.server.access.sources(user);
-        let known = !is_sha1 && sources.may_know(offer.public_key, self.visit.visitor(user));
-        Ok(if known { Auth::Accept } else { Auth::reject() })
+        let key = Proof::Key(offer.public_key.clone());
+        Ok(if !is_sha1 && self.visit.consider(user, &key) { Auth::Accept } else { Auth::reject() })
     }
 
     // The only two ways in: russh calls them when the signature has been verified.

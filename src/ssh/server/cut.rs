@@ -11,8 +11,13 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::duplex::{ByteStream, Io};
 
-/// Reads and writes fail once the token is cancelled.
-pub(super) struct Cut {
+/// The same stream, whose reads and writes fail once the token is cancelled.
+pub(super) fn cuttable(stream: ByteStream, when: &CancellationToken) -> ByteStream {
+    let wait = || Box::pin(when.clone().cancelled_owned());
+    ByteStream::other(Cut { stream, reads: wait(), writes: wait() })
+}
+
+struct Cut {
     stream: ByteStream,
     // Readers and writers are different tasks.
     reads: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -20,11 +25,6 @@ pub(super) struct Cut {
 }
 
 impl Cut {
-    pub(super) fn new(stream: ByteStream, when: CancellationToken) -> ByteStream {
-        let wait = || Box::pin(when.clone().cancelled_owned());
-        ByteStream::other(Self { stream, reads: wait(), writes: wait() })
-    }
-
     fn check_write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         check(&mut self.writes, cx)
     }

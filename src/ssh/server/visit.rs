@@ -78,8 +78,17 @@ impl Visit {
         }
     }
 
-    pub(super) fn visitor<'a>(&self, user: &'a str) -> Visitor<'a> {
+    fn visitor<'a>(&self, user: &'a str) -> Visitor<'a> {
         Visitor { user, from: self.ip, now: SystemTime::now() }
+    }
+
+    /// Whether somebody who says to have a key is asked to prove it.
+    pub(super) fn consider(&self, user: &str, key: &Proof) -> bool {
+        let considered = self.server.access.sources(user).consider(key, self.visitor(user));
+        if let Err(why) = &considered {
+            self.refused(user, key, why);
+        }
+        considered.is_ok()
     }
 
     /// Lets in who has proved to have a key, if it may come in.

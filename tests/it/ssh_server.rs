@@ -1,0 +1,499 @@
+//! The SSH server, with our own client.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::support::{Output, Running, Towline, keys, noise, port, tcp_server, wait_until};
+
+/// The number of the server's own key, in all tests.
+const HOST: u8 = 100;
+
+/// A server, and the files of those who know it.
+struct Server {
+    run: Running,
+    dir: TempDir,
+}
+
+impl Server {
+    /// `towline serve ssh:` that lets the keys of these lines in.
+    #[track_caller]
+    fn new(lines: &[String], args: &[&str]) -> Self {
+        let dir = TempDir::new().unwrap();
+        fs::write(dir.path().join("keys"), lines.concat()).unwrap();
+        let file = dir.path().join("keys");
+        let args = [&["--authorized-keys", file.to_str().unwrap()], args].concat();
+        Self::with(dir, &args)
+    }
+
+    #[track_caller]
+    fn with(dir: TempDir, args: &[&str]) -> Self {
+        let host = keys::write(HOST, dir.path());
+        let run = Towline::new().args(["-v", "serve", "ssh://127.0.0.1:0", "--host-key"]).arg(host);
+        let run = run.args(args).stdin_open().spawn();
+        run.ready();
+        Self { run, dir }
+    }
+
+    fn port(&self) -> u16 {
+        self.run.port()
+    }
+
+    fn keys(&self) -> PathBuf {
+        self.dir.path().join("keys")
+    }
+
+    /// The address for a user.
+    fn ssh(&self, user: &str) -> String {
+        format!("ssh://{user}@127.0.0.1:{}", self.port())
+    }
+
+    /// What a client with this key needs besides the address.
+    fn flags(&self, key: u8) -> Vec<String> {
+        flags(self.dir.path(), self.port(), key)
+    }
+
+    /// `towline connect - ssh://USER@…REST`.
+    fn connect(&self, key: u8, user: &str, rest: &str) -> Towline {
+        Towline::connect(["-", &format!("{}{rest}", self.ssh(user))]).args(self.flags(key))
+    }
+
+    #[track_caller]
+    fn said(&self, what: &str) -> String {
+        self.run.stderr_line(|line| line.contains(what))
+    }
+}
+
+fn flags(dir: &Path, port: u16, key: u8) -> Vec<String> {
+    let known = dir.join("known_hosts");
+    fs::write(&known, format!("[127.0.0.1]:{port} {}\n", keys::public(HOST))).unwrap();
+    let key = keys::write(key, dir);
+    let [key, known] = [key, known].map(|path| path.display().to_string());
+    ["-F", "none", "-i", &key, "--known-hosts", &known].map(str::to_owned).to_vec()
+}
+
+/// A line for a key, with options.
+fn line(options: &str, key: u8) -> String {
+    let gap = if options.is_empty() { "" } else { " " };
+    format!("{options}{gap}{}\n", keys::public(key))
+}
+
+#[track_caller]
+fn refused(output: &Output) {
+    output.code(13).stdout("").stderr_has("is not let in (the server takes publickey)");
+}
+
+#[test]
+fn a_session_is_joined_to_the_target() {
+    let server = Server::new(&[line("", 1)], &["echo:"]);
+    let bytes = noise(5 << 20);
+    server.connect(1, "me", "").stdin(bytes.clone()).run().code(0).stdout_bytes(bytes);
+    server.said(&keys::fingerprint(HOST));
+}
+
+#[test]
+fn nobody_comes_in_where_nobody_could() {
+    let run = Towline::new().args(["serve", "ssh://127.0.0.1:0", "echo:"]).run();
+    run.code(2).stderr_has("nobody could log in by SSH").stderr_has("--authorized-keys");
+    let dir = TempDir::new().unwrap();
+    let missing = dir.path().join("missing").display().to_string();
+    let run = ["serve", "ssh://127.0.0.1:0", "echo:", "--authorized-keys", &missing];
+    Towline::new().args(run).run().code(2).stderr_has(&missing);
+    fs::write(&missing, line("", 1)).unwrap();
+    let run = ["serve", "ws://127.0.0.1:0", "echo:", "--authorized-keys", &missing];
+    Towline::new().args(run).run().code(2).stderr_has("no address is an SSH listener");
+    let run = ["serve", "ssh://127.0.0.1:0,ws://x/", "echo:", "--authorized-keys", &missing];
+    Towline::new().args(run).run().code(2).stderr_has("cannot listen behind an SSH server");
+}
+
+#[test]
+fn strangers_are_refused_alike() {
+    let dir = TempDir::new().unwrap();
+    fs::create_dir(dir.path().join("users")).unwrap();
+    fs::write(dir.path().join("users/anna"), line("", 1)).unwrap();
+    let users = dir.path().join("users").display().to_string();
+    let server = Server::with(dir, &["echo:", "--authorized-keys-dir", &users]);
+    let run = |key, user: &str| server.connect(key, user, "").stdin("hi\n").run();
+    run(1, "anna").code(0).stdout("hi\n");
+    let [known, unknown] = ["anna", "nobody"].map(|user| {
+        let output = run(2, user);
+        refused(&output);
+        output.stderr.replace(user, "USER")
+    });
+    assert_eq!(known, unknown);
+    refused(&run(1, "../users/anna"));
+    server.said("anna may not log in with");
+    // Who gets a file may come in from then on.
+    fs::copy(Path::new(&users).join("anna"), Path::new(&users).join("bob")).unwrap();
+    run(1, "bob").code(0).stdout("hi\n");
+}
+
+#[test]
+fn the_host_key_is_made_once_and_for_us_alone() {
+    let home = TempDir::new().unwrap();
+    let keys = home.path().join("keys");
+    fs::write(&keys, line("", 1)).unwrap();
+    let start = |state: Option<&str>| {
+        let run = Towline::new().env("HOME", home.path());
+        let run = match state {
+            Some(state) => run.env("XDG_STATE_HOME", home.path().join(state)),
+            None => run,
+        };
+        let run = run.args(["serve", "ssh://127.0.0.1:0", "echo:", "--authorized-keys"]).arg(&keys);
+        run.spawn().stderr_line(|line| line.starts_with("host key ssh-ed25519 SHA256:"))
+    };
+    let first = start(None);
+    assert_eq!(first, start(None));
+    let folder = home.path().join(".local/state/towline");
+    let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+    assert_eq!(mode(&folder), 0o700);
+    assert_eq!(mode(&folder.join("ssh_host_ed25519_key")), 0o600);
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    assert_ne!(first, start(Some("elsewhere")));
+    assert!(home.path().join("elsewhere/towline/ssh_host_ed25519_key").exists());
+}
+
+#[test]
+fn a_host_key_that_others_can_read_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let (host, keys) = (keys::write(HOST, dir.path()), dir.path().join("keys"));
+    fs::write(&keys, line("", 1)).unwrap();
+    fs::set_permissions(&host, fs::Permissions::from_mode(0o644)).unwrap();
+    let run = Towline::new().args(["serve", "ssh://127.0.0.1:0", "echo:", "--authorized-keys"]);
+    let run = run.arg(keys).arg("--host-key").arg(&host).run();
+    run.code(13).stderr_has("others can use this key").stderr_has("chmod 600");
+}
+
+#[test]
+fn words_choose_a_route_unless_the_key_does() {
+    let lines = [line("", 1), line("command=\"second\"", 2), line("command=\"none\"", 3)];
+    let routes = ["--route", "/first=echo:1 ", "--route", "/second=echo:2 ", "echo:0 "];
+    let server = Server::new(&lines, &routes);
+    let run = |key, rest: &str| server.connect(key, "me", rest).stdin("x\n").run();
+    run(1, "").code(0).stdout("0 x\n");
+    run(1, ",exec:first").code(0).stdout("1 x\n");
+    run(1, ",exec:/second").code(0).stdout("2 x\n");
+    run(2, "").code(0).stdout("2 x\n");
+    run(2, ",exec:first").code(0).stdout("2 x\n");
+    for (key, words) in [(1, "third"), (1, "first second"), (1, "sh -c id"), (3, "first")] {
+        let name = if key == 3 { "none" } else { words };
+        let output = run(key, &format!(",exec:{words}"));
+        output.code(14).stdout("").stderr_has(&format!("there is no route `{name}` here"));
+        output.stderr_has("exit 1");
+    }
+}
+
+#[test]
+fn the_status_of_a_program_is_that_of_the_session() {
+    let server = Server::new(&[line("", 1)], &["exec:sh -c 'cat; exit 7'"]);
+    let run = server.connect(1, "me", "").stdin("out\n").run();
+    run.code(14).stdout("out\n").stderr_has("exit 7");
+}
+
+#[test]
+fn peers_of_the_console_are_called_by_their_keys() {
+    let lines = [line("environment=\"TOWLINE_NAME=anna\"", 1), line("", 2)];
+    let mut server = Server::new(&lines, &["-"]);
+    let mut anna = server.connect(1, "me", "").stdin_open().spawn();
+    server.said("anna joined from 127.0.0.1:");
+    let mut bob = server.connect(2, "bob", "").stdin_open().spawn();
+    server.said("bob joined from 127.0.0.1:");
+    bob.write("from bob\n");
+    server.run.read_until("from bob\n");
+    server.run.write("to all\n@anna to anna\n");
+    anna.read_until("to all\nto anna\n");
+    bob.read_until("to all\n");
+
+    // Another key under a name that is taken gets another name; the same one takes it over.
+    let mut other = server.connect(2, "anna", "").stdin_open().spawn();
+    server.said("anna#2 joined from 127.0.0.1:");
+    let mut back = server.connect(1, "me", "").stdin_open().spawn();
+    server.said("anna joined again from 127.0.0.1:");
+    anna.wait();
+    server.run.write("@anna again\n@anna#2 other\n");
+    back.read_until("again\n");
+    other.read_until("other\n");
+}
+
+#[test]
+fn a_room_has_peers_of_every_kind() {
+    let lines = [line("", 1)];
+    let server = Server::new(&lines, &["tcp://127.0.0.1:0", "hub:lobby"]);
+    let plain = port(&server.run.listeners(2)[1]);
+    let mut ssh = server.connect(1, "anna", "").stdin_open().spawn();
+    server.said("anna joined hub:lobby");
+    let mut tcp = TcpStream::connect(("127.0.0.1", plain)).unwrap();
+    server.said("c1 joined hub:lobby");
+    ssh.write("from anna\n");
+    let mut heard = [0; 10];
+    tcp.read_exact(&mut heard).unwrap();
+    assert_eq!(&heard, b"from anna\n");
+    tcp.write_all(b"from c1\n").unwrap();
+    ssh.read_until("from c1\n");
+}
+
+#[test]
+fn nothing_is_opened_that_is_not_allowed() {
+    let echo = tcp_server(|mut stream| {
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).unwrap();
+        stream.write_all(&bytes).unwrap();
+    });
+    let place = format!("127.0.0.1:{}", echo.port());
+    let elsewhere = format!("permitopen=\"127.0.0.1:{}\"", echo.port() ^ 1);
+    let here = format!("permitopen=\"{place}\"");
+    let lines = [
+        line("", 1),
+        line("no-port-forwarding", 2),
+        line(&elsewhere, 3),
+        line(&format!("restrict,port-forwarding,{here}"), 4),
+        line("restrict", 5),
+    ];
+    let open = Server::new(&lines, &["echo:", "--allow-open", &place]);
+    let shut = Server::new(&lines, &["echo:"]);
+    let other = Server::new(&lines, &["echo:", "--allow-open", "localhost:*,127.0.0.1:1"]);
+    let through = |server: &Server, key| {
+        server.connect(key, "me", &format!(",tcp://{place}")).stdin("through\n").run()
+    };
+    for key in [1, 4] {
+        through(&open, key).code(0).stdout("through\n");
+    }
+    for (server, key) in [(&open, 2), (&open, 3), (&open, 5), (&shut, 1), (&other, 1)] {
+        through(server, key).code(4).stdout("").stderr_has("not allowed, says the SSH server");
+    }
+    other.said("is not open to it");
+    // Neither Unix sockets, whatever is allowed.
+    open.connect(1, "me", ",unix:/run/x").stdin("x").run().code(4);
+}
+
+#[test]
+fn what_cannot_be_connected_is_said() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let server = Server::new(&[line("", 1)], &["echo:", "--allow-open", "*"]);
+    let run = server.connect(1, "me", &format!(",tcp://{closed}")).stdin("x").run();
+    run.code(4).stderr_has("cannot connect, says the SSH server");
+}
+
+#[test]
+fn a_client_listens_through_the_server() {
+    let lines = [line("", 1), line("permitlisten=\"localhost:1\"", 2)];
+    let server = Server::new(&lines, &["echo:", "--allow-listen", "0"]);
+    let listen = |key, at: &str| {
+        let address = format!("{},tcp://{at}", server.ssh("me"));
+        Towline::new().args(["serve", &address, "echo:far "]).args(server.flags(key)).spawn()
+    };
+    let far = listen(1, "localhost:0");
+    let port: u16 = far.address().rsplit_once(':').unwrap().1.parse().unwrap();
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.write_all(b"near\n").unwrap();
+    let mut heard = [0; 9];
+    stream.read_exact(&mut heard).unwrap();
+    assert_eq!(&heard, b"far near\n");
+    for (key, at) in [(1, "0.0.0.0:0"), (1, "localhost:1"), (2, "localhost:0")] {
+        let run = listen(key, at).wait();
+        run.code(4).stderr_has("does not listen there for us");
+    }
+    // It ends with the session.
+    drop(far);
+    wait_until("the port is free", || TcpStream::connect(("127.0.0.1", port)).is_err());
+}
+
+#[test]
+fn who_comes_back_gets_its_port_back() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let server = Server::new(&[line("", 1), line("", 2)], &["echo:", "--allow-listen", "*:*"]);
+    let listen = |key, target: &str| {
+        let address = format!("{},tcp://127.0.0.1:{port}", server.ssh("me"));
+        Towline::new().args(["serve", &address, target]).args(server.flags(key)).spawn()
+    };
+    let heard = || {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.write_all(b"x\n").unwrap();
+        let mut heard = [0; 4];
+        stream.read_exact(&mut heard).unwrap();
+        String::from_utf8(heard.to_vec()).unwrap()
+    };
+    let first = listen(1, "echo:1 ");
+    first.ready();
+    assert_eq!(heard(), "1 x\n");
+    listen(2, "echo:2 ").wait().code(4);
+    let back = listen(1, "echo:3 ");
+    back.ready();
+    assert_eq!(heard(), "3 x\n");
+}
+
+#[test]
+fn a_revoked_key_ends_its_sessions_and_no_others() {
+    let server = Server::new(&[line("", 1), line("", 2)], &["echo:"]);
+    let mut one = server.connect(1, "one", "").stdin_open().spawn();
+    let mut two = server.connect(2, "two", "").stdin_open().spawn();
+    for run in [&mut one, &mut two] {
+        run.write("in\n");
+        run.read_until("in\n");
+    }
+    keys::replace(&server.keys(), &[line("", 2), line("", 3)]);
+    one.wait().code(11);
+    server.said("the key may not log in any more");
+    refused(&server.connect(1, "one", "").stdin("x\n").run());
+    server.connect(3, "three", "").stdin("new\n").run().code(0).stdout("new\n");
+    two.write("still in\n");
+    two.read_until("still in\n");
+}
+
+#[test]
+fn a_key_has_its_time_and_its_place() {
+    let lines = [
+        line("expiry-time=\"20200101\"", 1),
+        line("from=\"10.0.0.0/8\"", 2),
+        line("from=\"127.0.0.0/8\",expiry-time=\"20900101\"", 3),
+    ];
+    let server = Server::new(&lines, &["echo:"]);
+    for key in [1, 2] {
+        refused(&server.connect(key, "me", "").stdin("x\n").run());
+    }
+    server.said("it has expired");
+    server.said("it may not come from 127.0.0.1");
+    server.connect(3, "me", "").stdin("x\n").run().code(0).stdout("x\n");
+}
+
+#[test]
+fn certificates_let_in_whom_they_name() {
+    let dir = TempDir::new().unwrap();
+    let authority = dir.path().join("authority");
+    fs::write(&authority, line("", 9)).unwrap();
+    let authority = authority.display().to_string();
+    let server = Server::with(dir, &["echo:", "--trusted-user-ca", &authority]);
+    let run = |key, by, user: &str| {
+        let flags = server.flags(key);
+        let certificate = keys::certify(key, by, "anna").to_openssh().unwrap();
+        fs::write(server.dir.path().join(format!("key{key}-cert.pub")), certificate).unwrap();
+        let address = server.ssh(user);
+        Towline::connect(["-", &address]).args(flags).stdin("x\n").run()
+    };
+    run(1, 9, "anna").code(0).stdout("x\n");
+    refused(&run(1, 9, "bob"));
+    refused(&run(1, 8, "anna"));
+    server.said("the certificate is for anna");
+    server.said("the authority is not trusted");
+}
+
+#[test]
+fn a_login_has_its_time() {
+    let server = Server::new(&[line("", 1)], &["echo:", "--login-grace", "200ms"]);
+    let mut silent = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+    let mut chatty = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+    chatty.write_all(b"SSH-2.0-me\r\n").unwrap();
+    for stream in [&mut silent, &mut chatty] {
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let mut said = Vec::new();
+        stream.read_to_end(&mut said).unwrap();
+        assert!(said.starts_with(b"SSH-2.0-towline\r\n"));
+    }
+    server.said("no login within 200ms");
+    // A session that is logged in has all the time.
+    let mut session = server.connect(1, "me", "").stdin_open().spawn();
+    session.write("one\n");
+    session.read_until("one\n");
+    server.said("no login within");
+    session.write("two\n");
+    session.read_until("two\n");
+}
+
+#[test]
+fn not_everybody_logs_in_at_once() {
+    let server = Server::new(&[line("", 1)], &["echo:", "--max-startups", "1"]);
+    let first = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+    wait_until("the first holds the place", || {
+        let mut next = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+        next.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let mut said = Vec::new();
+        matches!(next.read_to_end(&mut said), Ok(0) | Err(_))
+    });
+    server.said("too many are logging in");
+    drop(first);
+    wait_until("there is room again", || server.connect(1, "me", "").stdin("x\n").run().code == 0);
+}
+
+#[test]
+fn a_session_takes_no_place_among_those_who_wait_to_be_let_in() {
+    let server = Server::new(&[line("", 1)], &["echo:", "--max-handshakes", "1"]);
+    let mut first = server.connect(1, "me", "").stdin_open().spawn();
+    first.write("x\n");
+    first.read_until("x\n");
+    server.connect(1, "me", "").stdin("y\n").run().code(0).stdout("y\n");
+}
+
+#[test]
+fn peers_and_channels_are_limited() {
+    let server = Server::new(&[line("", 1)], &["echo:", "--max-peers", "2", "--max-channels", "1"]);
+    let [mut one, mut two] = [1, 2].map(|_| server.connect(1, "me", "").stdin_open().spawn());
+    for run in [&mut one, &mut two] {
+        run.write("in\n");
+        run.read_until("in\n");
+    }
+    // The third waits in the kernel's queue until there is a place.
+    let three = server.connect(1, "me", "").stdin("late\n").spawn();
+    drop(one);
+    three.wait().code(0).stdout("late\n");
+}
+
+#[test]
+fn a_banner_is_shown_before_the_login() {
+    let dir = TempDir::new().unwrap();
+    let banner = dir.path().join("banner");
+    fs::write(&banner, "Welcome,\nstranger\n").unwrap();
+    let server = Server::new(&[line("", 1)], &["echo:", "--banner", banner.to_str().unwrap()]);
+    let run = server.connect(2, "me", "").stdin("x\n").run();
+    run.code(13).stderr_has("Welcome,\nstranger\n");
+}
+
+#[test]
+fn ssh_is_served_inside_a_websocket() {
+    let dir = TempDir::new().unwrap();
+    let (host, file) = (keys::write(HOST, dir.path()), dir.path().join("keys"));
+    fs::write(&file, line("", 1)).unwrap();
+    let run = Towline::new().args(["serve", "ws://127.0.0.1:0/tunnel,ssh:", "echo:"]);
+    let run = run.arg("--authorized-keys").arg(file).arg("--host-key").arg(host).spawn();
+    let port = run.port();
+    let flags = flags(dir.path(), 22, 1);
+    let known = format!("s {}\n", keys::public(HOST));
+    fs::write(dir.path().join("known_hosts"), known).unwrap();
+    let address = format!("ws://127.0.0.1:{port}/tunnel,ssh://me@s");
+    let bytes = noise(2 << 20);
+    let connect = || Towline::connect(["-", &address]).args(&flags);
+    connect().stdin(bytes.clone()).run().code(0).stdout_bytes(bytes);
+}
+
+#[test]
+fn one_connection_is_served_on_stdin() {
+    let dir = TempDir::new().unwrap();
+    let (host, file) = (keys::write(HOST, dir.path()), dir.path().join("keys"));
+    fs::write(&file, line("", 1)).unwrap();
+    let command = format!(
+        "exec:{} serve --inetd ssh: echo: --authorized-keys {} --host-key {}",
+        env!("CARGO_BIN_EXE_towline"),
+        file.display(),
+        host.display()
+    );
+    let flags = flags(dir.path(), 22, 1);
+    fs::write(dir.path().join("known_hosts"), format!("s {}\n", keys::public(HOST))).unwrap();
+    let run = Towline::connect(["-", &format!("{command},ssh://me@s")]).args(flags);
+    run.stdin("x\n").run().code(0).stdout("x\n");
+}
+
+#[test]
+fn sessions_are_told_when_the_server_goes() {
+    let mut server = Server::new(&[line("", 1)], &["echo:"]);
+    let mut session = server.connect(1, "me", "").stdin_open().spawn();
+    session.write("in\n");
+    session.read_until("in\n");
+    server.run.signal(Signal::TERM);
+    session.wait().code(14).stderr_has("going away");
+    wait_until("the server has ended", || !server.run.runs());
+}
