@@ -15,12 +15,13 @@ mod startups;
 mod terminal;
 mod visit;
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use russh::keys::PrivateKey;
-use russh::{Disconnect, MethodKind, MethodSet, server};
+use russh::{Disconnect, MethodKind, MethodSet, Preferred, kex, server};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use self::access::Access;
@@ -162,6 +163,15 @@ impl Server {
     }
 }
 
+/// How keys are agreed on: without those for which a stranger can make us work hard.
+const EXCHANGES: &[kex::Name] = &[
+    kex::MLKEM768X25519_SHA256,
+    kex::CURVE25519,
+    kex::CURVE25519_PRE_RFC_8731,
+    kex::EXTENSION_SUPPORT_AS_SERVER,
+    kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
+];
+
 /// Far enough; some clocks cannot count to for ever.
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -181,7 +191,7 @@ fn config(keys: Vec<PrivateKey>, args: &SshServerArgs, shared: &SshArgs) -> serv
         maximum_packet_size: PACKET,
         channel_buffer_size: BACKLOG,
         event_buffer_size: BACKLOG,
-        preferred: preferred(key_algorithms()),
+        preferred: Preferred { kex: Cow::Borrowed(EXCHANGES), ..preferred(key_algorithms()) },
         inactivity_timeout: None,
         keepalive_interval: Some(keepalive).filter(|every| !every.is_zero()),
         keepalive_max: KEEPALIVES,

@@ -78,6 +78,9 @@ mod interop_scale;
 // TCP, Unix sockets, TLS and terminals with socat at the other end.
 #[cfg(feature = "interop")]
 mod interop_socat;
+// Stock SSH clients, and an auditor, at our SSH server.
+#[cfg(feature = "interop")]
+mod interop_ssh_server;
 // TLS with OpenSSL at the other end.
 #[cfg(feature = "interop")]
 mod interop_tls;

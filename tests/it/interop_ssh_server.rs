@@ -1,0 +1,259 @@
+//! The SSH server, with clients that nobody here wrote.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use crate::support::{self, Output, Running, Towline, keys, noise, peers, tcp_server, wait_until};
+
+const HOST: u8 = 100;
+
+/// A server that echoes, runs, and lets the key 1 forward, and a place that is open through it.
+struct Sshd {
+    run: Running,
+    echo: support::Server,
+    dir: TempDir,
+}
+
+impl Sshd {
+    #[track_caller]
+    fn new(keys: &str, args: &[&str]) -> Self {
+        let dir = TempDir::new().unwrap();
+        let echo = tcp_server(|mut stream| {
+            let mut bytes = Vec::new();
+            stream.read_to_end(&mut bytes).unwrap();
+            stream.write_all(&bytes).unwrap();
+        });
+        fs::write(dir.path().join("keys"), keys).unwrap();
+        let host = keys::write(HOST, dir.path());
+        let run = Towline::new().args(["-v", "serve", "ssh://127.0.0.1:0", "echo:"]);
+        let run = run.arg("--authorized-keys").arg(dir.path().join("keys"));
+        let run = run.arg("--host-key").arg(host).args(args);
+        let run =
+            run.args(["--route", "/fail=exec:sh -c 'cat; exit 7'", "--route", "/cat=exec:cat"]);
+        let open = format!("127.0.0.1:{}", echo.port());
+        let run = run.args(["--allow-open", &open, "--allow-listen", "*:*"]).spawn();
+        let known = format!("[127.0.0.1]:{} {}\n", run.port(), keys::public(HOST));
+        fs::write(dir.path().join("known_hosts"), known).unwrap();
+        Self { run, echo, dir }
+    }
+
+    #[track_caller]
+    fn plain() -> Self {
+        Self::new(&format!("{}\n", keys::public(1)), &[])
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+
+    /// `ssh` with a key of ours; its last arguments are to come.
+    fn ssh(&self, key: u8) -> Towline {
+        let file = keys::write(key, self.dir.path());
+        self.ssh_alone().arg("-i").arg(file).args(["-o", "IdentitiesOnly=yes"])
+    }
+
+    fn ssh_alone(&self) -> Towline {
+        let known = format!("UserKnownHostsFile={}", self.path("known_hosts"));
+        let port = self.run.port().to_string();
+        let ssh = peers::program("ssh").args(["-F", "none", "-o", &known, "-o", "BatchMode=yes"]);
+        ssh.args(["-o", "StrictHostKeyChecking=yes", "-p", &port])
+    }
+
+    /// What the scripts of Python take.
+    fn facts(&self) -> [String; 4] {
+        let key = keys::write(1, self.dir.path()).display().to_string();
+        let known = self.path("known_hosts");
+        [self.run.port().to_string(), key, known, self.echo.port().to_string()]
+    }
+}
+
+const ME: &str = "me@127.0.0.1";
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// What the place behind a forward answers.
+fn through(port: u16) -> Vec<u8> {
+    wait_until("the forward listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.write_all(b"through\n").unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut back = Vec::new();
+    stream.read_to_end(&mut back).unwrap();
+    back
+}
+
+#[test]
+fn ssh_has_a_session_and_gets_its_status() {
+    let sshd = Sshd::plain();
+    let bytes = noise(20 << 20);
+    let run =
+        |words: &[&str], stdin: &[u8]| sshd.ssh(1).args(["-T", ME]).args(words).stdin(stdin).run();
+    run(&[], &bytes).code(0).stdout_bytes(&bytes).stderr_is_empty();
+    run(&["cat"], &bytes).code(0).stdout_bytes(&bytes).stderr_is_empty();
+    run(&["fail"], b"out\n").code(7).stdout("out\n").stderr_is_empty();
+    run(&["rm", "-rf", "/"], b"")
+        .code(1)
+        .stdout("")
+        .stderr_is("there is no route `rm -rf /` here\r\n");
+    let stranger = sshd.ssh(2).arg(ME).stdin("x").run();
+    stranger.code(255).stderr_has("Permission denied (publickey)");
+}
+
+#[test]
+fn somebody_types_at_ssh() {
+    let sshd = Sshd::plain();
+    let typed = |bytes: &str| sshd.ssh(1).args(["-tt", ME]).stdin(bytes).run();
+    typed("hellp\x7fo\rx\x15yes\r\x04")
+        .code(0)
+        .stdout("hellp\x08 \x08o\r\nx\x08 \x08yes\r\nhello\r\nyes\r\n");
+    typed("one\rtwo\x03").code(0).stdout_has("two^C\r\n");
+    // A key may say that there is no terminal.
+    let sshd = Sshd::new(&format!("no-pty {}\n", keys::public(1)), &[]);
+    let run = sshd.ssh(1).args(["-tt", ME]).stdin("x\n").run();
+    run.code(255).stdout("").stderr_has("PTY allocation request failed");
+}
+
+#[test]
+fn ssh_forwards_what_it_may() {
+    let sshd = Sshd::plain();
+    let (open, [local, remote, dynamic]) = (sshd.echo.port(), [(); 3].map(|()| free_port()));
+    let forwards = [
+        format!("-L{local}:127.0.0.1:{open}"),
+        format!("-R{remote}:127.0.0.1:{open}"),
+        format!("-D{dynamic}"),
+    ];
+    let options = ["-N", "-o", "ExitOnForwardFailure=yes"];
+    let tunnel = sshd.ssh(1).args(options).args(forwards).arg(ME).spawn();
+    assert_eq!(through(local), b"through\n");
+    assert_eq!(through(remote), b"through\n");
+    let place = format!("tcp://127.0.0.1:{open}");
+    let socks = format!("socks5://127.0.0.1:{dynamic},{place}");
+    Towline::connect(["-", &socks]).stdin("socks\n").run().code(0).stdout("socks\n");
+    drop(tunnel);
+
+    let open = format!("127.0.0.1:{open}");
+    sshd.ssh(1).args(["-W", &open, ME]).stdin("stdio\n").run().code(0).stdout("stdio\n");
+    let shut = sshd.ssh(1).args(["-W", "127.0.0.1:1", ME]).stdin("x").run();
+    shut.code(255).stderr_has("administratively prohibited");
+
+    let chosen = format!("-R0:{open}");
+    let tunnel = sshd.ssh(1).args(["-N", &chosen, ME]).spawn();
+    let told = tunnel.stderr_line(|line| line.starts_with("Allocated port "));
+    let port = told.split(' ').nth(2).unwrap().parse().unwrap();
+    assert_eq!(through(port), b"through\n");
+}
+
+#[test]
+fn ssh_shows_a_certificate() {
+    let dir = TempDir::new().unwrap();
+    let authority = keys::write(9, dir.path());
+    fs::write(dir.path().join("authorities"), keys::public(9)).unwrap();
+    let authorities = dir.path().join("authorities").display().to_string();
+    let sshd = Sshd::new("", &["--trusted-user-ca", &authorities]);
+    let key = keys::write(1, sshd.dir.path());
+    fs::write(key.with_extension("pub"), keys::public(1)).unwrap();
+    let certify = |options: &[&str]| {
+        let keygen =
+            peers::program("ssh-keygen").args(["-q", "-I", "me", "-n", "me"]).args(options);
+        keygen.arg("-s").arg(&authority).arg(key.with_extension("pub")).run().code(0);
+    };
+    let run = || sshd.ssh(1).args([ME, "cat"]).stdin("x\n").run();
+    certify(&["-V", "+1h"]);
+    run().code(0).stdout("x\n");
+    certify(&["-V", "+1h", "-O", "force-command=fail"]);
+    run().code(7);
+    certify(&["-V", "20200101:20210101"]);
+    run().code(255);
+    certify(&["-V", "+1h", "-O", "source-address=10.0.0.0/8"]);
+    run().code(255);
+}
+
+#[test]
+fn ssh_has_its_key_from_an_agent() {
+    let sshd = Sshd::plain();
+    let socket = sshd.path("agent");
+    let _agent = peers::program("ssh-agent").args(["-D", "-a", &socket]).spawn();
+    wait_until("the agent listens", || Path::new(&socket).exists());
+    let key = keys::write(1, sshd.dir.path());
+    let add = peers::program("ssh-add").env("SSH_AUTH_SOCK", &socket).arg("-q").arg(key);
+    add.run().code(0);
+    let run = sshd.ssh_alone().env("SSH_AUTH_SOCK", &socket);
+    // Ours has no agent to forward it to.
+    run.args(["-A", ME]).stdin("x\n").run().code(0).stdout("x\n");
+}
+
+#[test]
+fn sessions_of_ssh_share_a_connection() {
+    let sshd = Sshd::plain();
+    let socket = format!("ControlPath={}", sshd.path("control"));
+    let master = sshd.ssh(1).args(["-N", "-o", "ControlMaster=yes", "-o", &socket, ME]).spawn();
+    wait_until("the master is there", || Path::new(&sshd.path("control")).exists());
+    for _ in 0..20 {
+        let run = sshd.ssh(2).args(["-o", &socket, ME, "fail"]);
+        run.stdin("x\n").run().code(7).stdout("x\n");
+    }
+    drop(master);
+}
+
+#[test]
+fn asyncssh_logs_in() {
+    let sshd = Sshd::plain();
+    peers::python("asyncssh_client.py").args(sshd.facts()).run().code(0).stdout("ok\n");
+}
+
+#[test]
+fn paramiko_logs_in() {
+    let sshd = Sshd::plain();
+    peers::python("paramiko_client.py").args(sshd.facts()).run().code(0).stdout("ok\n");
+}
+
+#[test]
+fn dropbear_logs_in() {
+    let sshd = Sshd::plain();
+    let [port, key, ..] = sshd.facts();
+    let converted = sshd.path("dropbear");
+    let convert = peers::program("dropbearconvert").args(["openssh", "dropbear", &key, &converted]);
+    convert.run().code(0);
+    let client = |words: &[&str]| {
+        let client = peers::program("dbclient").args(["-y", "-y", "-p", &port, "-i", &converted]);
+        client.arg(ME).args(words).stdin("x\n").run()
+    };
+    client(&["cat"]).code(0).stdout("x\n");
+    client(&["fail"]).code(7);
+}
+
+#[test]
+fn putty_logs_in() {
+    let sshd = Sshd::plain();
+    let [port, key, ..] = sshd.facts();
+    let converted = sshd.path("key.ppk");
+    let convert = peers::program("puttygen").args([&key, "-O", "private", "-o", &converted]);
+    convert.run().code(0);
+    let client = |words: &[&str]| -> Output {
+        let plink = peers::program("plink").args(["-batch", "-ssh", "-P", &port, "-i", &converted]);
+        let plink = plink.args(["-hostkey", &keys::fingerprint(HOST), ME]).args(words);
+        plink.stdin("x\n").run()
+    };
+    client(&["cat"]).code(0).stdout("x\n");
+    client(&["fail"]).code(7);
+}
+
+#[test]
+fn ssh_audit_finds_nothing_that_could_be_better() {
+    let sshd = Sshd::plain();
+    let audit = Towline::program(peers::installed("venv/bin/ssh-audit"));
+    let audit = audit.args(["-b", "-l", "warn", "--skip-rate-test", "-p"]);
+    let output = audit.arg(sshd.run.port().to_string()).arg("127.0.0.1").run();
+    let text = String::from_utf8_lossy(&output.stdout);
+    // Clients that cannot resist quantum computers are let in as well.
+    let complaints = text.lines().filter(|line| line.contains("[warn]") || line.contains("[fail]"));
+    let others: Vec<_> = complaints.filter(|line| !line.contains("curve25519-sha256")).collect();
+    assert!(others.is_empty(), "{others:?}");
+    assert!(text.contains("curve25519-sha256"), "{text}");
+}
