@@ -81,6 +81,10 @@ pub const SERVE: &[Example] = &[
         line: "towline serve :9001 exec:./greet.py",
     },
     Example {
+        what: "This terminal as the server of whoever has a key: ssh -p 2222 anna@host",
+        line: "towline serve ssh://0.0.0.0:2222 - --authorized-keys ~/.ssh/authorized_keys",
+    },
+    Example {
         what: "A mock for tests of a front end: two answers, then a failure",
         line: r#"towline serve :0 echo: --reply '{"ok":true}' --close-after 2:4001:quota --announce json"#,
     },

@@ -202,6 +202,40 @@ fn sessions_of_ssh_share_a_connection() {
 }
 
 #[test]
+fn ssh_changes_its_keys_under_load() {
+    let sshd = Sshd::plain();
+    let socket = format!("ControlPath={}", sshd.path("control"));
+    let master = sshd.ssh(1).args(["-N", "-o", "ControlMaster=yes", "-o", &socket, ME]);
+    let _master = master.args(["-o", "RekeyLimit=1M"]).spawn();
+    wait_until("the master is there", || Path::new(&sshd.path("control")).exists());
+    let bytes = noise(20 << 20);
+    let run = || sshd.ssh(1).args(["-T", "-o", &socket, ME, "cat"]).stdin(bytes.clone()).spawn();
+    for session in [run(), run(), run(), run()] {
+        session.wait().code(0).stdout_bytes(&bytes);
+    }
+}
+
+#[test]
+fn ssh_comes_in_by_a_websocket() {
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("keys"), keys::public(1)).unwrap();
+    let [host, key] = [HOST, 1].map(|key| keys::write(key, dir.path()));
+    let known = dir.path().join("known_hosts");
+    fs::write(&known, format!("s {}\n", keys::public(HOST))).unwrap();
+    let run = Towline::new().args(["serve", "wss://127.0.0.1:0/tunnel,ssh:", "echo:"]);
+    let run = run.arg("--tls-self-signed").arg("--authorized-keys").arg(dir.path().join("keys"));
+    let run = run.arg("--host-key").arg(host).spawn();
+    let address = format!("wss://127.0.0.1:{}/tunnel", run.port());
+    let proxy = format!("{} connect {address} -k", env!("CARGO_BIN_EXE_towline"));
+    let ssh =
+        peers::program("ssh").args(["-F", "none", "-T", "-o", "BatchMode=yes", "-i"]).arg(key);
+    let ssh = ssh.args(["-o", &format!("ProxyCommand={proxy}"), "-o"]);
+    let ssh = ssh.arg(format!("UserKnownHostsFile={}", known.display())).arg("me@s");
+    let bytes = noise(5 << 20);
+    ssh.stdin(bytes.clone()).run().code(0).stdout_bytes(bytes);
+}
+
+#[test]
 fn asyncssh_logs_in() {
     let sshd = Sshd::plain();
     peers::python("asyncssh_client.py").args(sshd.facts()).run().code(0).stdout("ok\n");

@@ -47,6 +47,8 @@ mod recording;
 mod serving;
 // Routes, files, page, status and login: the HTTP side of a WebSocket listener.
 mod site;
+// What busy, stuck and lost SSH sessions must not do to others.
+mod ssh_hazards;
 // The embedded SSH server: who may come in, what for, and what they are told.
 mod ssh_server;
 // TLS between two towlines, and what is said when it fails.

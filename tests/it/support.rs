@@ -21,6 +21,7 @@ pub(crate) mod certs;
 pub(crate) mod keys;
 pub(crate) mod peer;
 pub(crate) mod peers;
+pub(crate) mod ssh;
 
 pub(crate) use peer::{
     ClosedPort, Frame, Server, Ws, answer_http, exchange, tcp_server, ws_server,

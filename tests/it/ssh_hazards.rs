@@ -1,0 +1,224 @@
+//! What busy, stuck and lost SSH sessions must not do: our client and our server, each of which
+//! stands on a library that does most of it.
+
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::mpsc;
+use std::thread;
+
+use rustix::process::Signal;
+
+use crate::support::ssh::{Server, line};
+use crate::support::{self, Running, Towline, noise, tcp_server, wait_until};
+
+/// A client that forwards connections to a place behind a server, all in one session.
+struct Tunnel {
+    server: Server,
+    client: Running,
+    _place: support::Server,
+}
+
+impl Tunnel {
+    #[track_caller]
+    fn to(place: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
+        let place = tcp_server(place);
+        let server = Server::new(&[line("", 1)], &["null:", "--allow-open", "*"]);
+        let target = format!("{},tcp://127.0.0.1:{}", server.ssh("me"), place.port());
+        let client = Towline::new().args(["serve", "tcp://127.0.0.1:0", &target]);
+        let client = client.args(server.flags(1)).spawn();
+        client.ready();
+        Self { server, client, _place: place }
+    }
+
+    #[track_caller]
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(("127.0.0.1", self.client.port())).unwrap();
+        stream.set_read_timeout(Some(support::DEADLINE)).unwrap();
+        stream
+    }
+
+    /// How many files the server and the client have open.
+    fn files(&self) -> [usize; 2] {
+        [&self.server.run, &self.client].map(|run| {
+            let folder = format!("/proc/{}/fd", run.pid().as_raw_nonzero());
+            fs::read_dir(folder).unwrap().count()
+        })
+    }
+}
+
+/// The first byte says what is wanted: an echo, or bytes without end.
+fn echo_or_flood(mut stream: TcpStream) {
+    let mut wish = [0];
+    if stream.read_exact(&mut wish).is_err() {
+        return;
+    }
+    let mut chunk = vec![7; 64 << 10];
+    match wish[0] {
+        b'e' => {
+            while let Ok(len @ 1..) = stream.read(&mut chunk) {
+                if stream.write_all(&chunk[..len]).is_err() {
+                    return;
+                }
+            }
+        }
+        _ => while stream.write_all(&chunk).is_ok() {},
+    }
+}
+
+#[track_caller]
+fn ask(stream: &mut TcpStream, text: &str) {
+    stream.write_all(text.as_bytes()).unwrap();
+    let mut back = vec![0; text.len()];
+    stream.read_exact(&mut back).unwrap();
+    assert_eq!(back, text.as_bytes());
+}
+
+#[test]
+fn bulk_both_ways_in_many_channels_comes_through() {
+    let tunnel = Tunnel::to(echo_or_flood);
+    let bytes = noise(8 << 20);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            let (mut stream, bytes) = (tunnel.connect(), &bytes);
+            scope.spawn(move || {
+                stream.write_all(b"e").unwrap();
+                let mut writes = stream.try_clone().unwrap();
+                thread::scope(|scope| {
+                    scope.spawn(move || {
+                        writes.write_all(bytes).unwrap();
+                        writes.shutdown(Shutdown::Write).unwrap();
+                    });
+                    let mut back = Vec::new();
+                    stream.read_to_end(&mut back).unwrap();
+                    assert!(back == *bytes);
+                });
+            });
+        }
+    });
+}
+
+#[test]
+fn a_client_that_hears_less_than_it_says_fills_no_memory() {
+    let server = Server::new(&[line("", 1)], &["echo:"]);
+    let bytes = noise(100 << 20);
+    server.connect(1, "me", "").stdin(bytes.clone()).run().code(0).stdout_bytes(bytes);
+    let status = fs::read_to_string(format!("/proc/{}/status", server.run.pid().as_raw_nonzero()));
+    let status = status.unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: u64 = peak.trim().strip_suffix(" kB").unwrap().parse().unwrap();
+    assert!(peak < 96 << 10, "{peak} KiB");
+}
+
+#[test]
+fn a_channel_that_nobody_reads_holds_no_other_up() {
+    let tunnel = Tunnel::to(echo_or_flood);
+    let mut lively = tunnel.connect();
+    ask_first(&mut lively);
+    let mut stuck = tunnel.connect();
+    stuck.write_all(b"flood").unwrap();
+    let mut some = [0; 1024];
+    stuck.read_exact(&mut some).unwrap();
+    for round in 0..200 {
+        ask(&mut lively, &format!("round {round}"));
+    }
+    // It may be closed for that, or wait. It gets no wrong bytes and no clean end.
+    let mut rest = Vec::new();
+    stuck.set_read_timeout(Some(std::time::Duration::from_millis(500))).unwrap();
+    let end = stuck.take(64 << 20).read_to_end(&mut rest);
+    assert!(end.is_err() || rest.len() == 64 << 20, "{} bytes and an end", rest.len());
+    ask(&mut lively, "still here");
+}
+
+/// Begins an echo.
+#[track_caller]
+fn ask_first(stream: &mut TcpStream) {
+    stream.write_all(b"e").unwrap();
+    ask(stream, "hello");
+}
+
+#[test]
+fn a_channel_that_is_dropped_while_it_is_full_holds_no_other_up() {
+    let tunnel = Tunnel::to(echo_or_flood);
+    let mut lively = tunnel.connect();
+    ask_first(&mut lively);
+    for _ in 0..20 {
+        let mut full = tunnel.connect();
+        full.write_all(b"flood").unwrap();
+        full.read_exact(&mut [0; 1 << 20]).unwrap();
+        drop(full);
+        ask(&mut lively, "still here");
+    }
+}
+
+#[test]
+fn what_is_closed_abruptly_leaves_nothing_behind() {
+    let tunnel = Tunnel::to(echo_or_flood);
+    let mut first = tunnel.connect();
+    ask_first(&mut first);
+    let before = tunnel.files();
+    for round in 0..200 {
+        let mut stream = tunnel.connect();
+        let wish: &[u8] = if round % 2 == 0 { b"flood" } else { b"echo" };
+        stream.write_all(wish).unwrap();
+        stream.read_exact(&mut [0; 1]).unwrap();
+    }
+    wait_until("all sockets are closed", || {
+        let [server, client] = tunnel.files();
+        server <= before[0] && client <= before[1]
+    });
+    ask(&mut first, "still here");
+}
+
+#[test]
+fn a_server_that_was_killed_is_no_end() {
+    let mut server = Server::new(&[line("", 1)], &["exec:cat /dev/zero"]);
+    let mut client = server.connect(1, "me", "").stdin_open().spawn();
+    client.read_until([0; 1024]);
+    server.run.signal(Signal::KILL);
+    client.wait().code(11);
+    assert!(!server.run.runs());
+}
+
+#[test]
+fn a_client_that_was_killed_is_no_end() {
+    let (told, ends) = mpsc::channel();
+    let target = tcp_server(move |mut stream| {
+        let mut byte = [0];
+        let end = loop {
+            match stream.read(&mut byte) {
+                Ok(0) => break Ok(()),
+                Ok(_) => stream.write_all(&byte).unwrap(),
+                Err(error) => break Err(error.kind()),
+            }
+        };
+        told.send(end).unwrap();
+    });
+    let target = format!("tcp://127.0.0.1:{}", target.port());
+    let server = Server::new(&[line("", 1)], &[&target]);
+    let mut client = server.connect(1, "me", "").stdin_open().spawn();
+    client.write("x\n");
+    client.read_until("x");
+    client.signal(Signal::KILL);
+    assert_eq!(ends.recv_timeout(support::DEADLINE).unwrap(), Err(ErrorKind::ConnectionReset));
+}
+
+#[test]
+fn a_server_that_is_stuck_is_noticed_while_we_write() {
+    let server = Server::new(&[line("", 1)], &["null:"]);
+    // More than all buffers on the way take.
+    let client = server.connect(1, "me", "").args(["--ssh-keepalive", "200ms"]);
+    let client = client.stdin(noise(256 << 20)).spawn();
+    server.said("connected");
+    server.run.signal(Signal::STOP);
+    client.wait().code(11).stderr_has("the SSH session was lost");
+}
+
+#[test]
+fn a_client_that_is_stuck_is_noticed_while_it_is_written_to() {
+    let server = Server::new(&[line("", 1)], &["exec:cat /dev/zero", "--ssh-keepalive", "200ms"]);
+    let mut client = server.connect(1, "me", "").stdin_open().spawn();
+    client.read_until([0; 1024]);
+    client.signal(Signal::STOP);
+    server.said("does not answer any more");
+}
