@@ -143,7 +143,7 @@ Register-ArgumentCompleter -Native -CommandName 'towline' -ScriptBlock {
             [CompletionResult]::new('--handshake-timeout', '--handshake-timeout', [CompletionResultType]::ParameterName, 'How long a peer may take for its handshakes')
             [CompletionResult]::new('--drain', '--drain', [CompletionResultType]::ParameterName, 'How long to wait for peers to leave after SIGTERM or SIGINT')
             [CompletionResult]::new('--access-log', '--access-log', [CompletionResultType]::ParameterName, 'Write a line to stderr for every peer that leaves')
-            [CompletionResult]::new('--route', '--route', [CompletionResultType]::ParameterName, 'Join the WebSockets of one path to a target of its own, as `/logs=exec:tail -f x`')
+            [CompletionResult]::new('--route', '--route', [CompletionResultType]::ParameterName, 'Join the WebSockets of one path, and SSH commands of that name, to a target of their own, as `/logs=exec:tail -f x`')
             [CompletionResult]::new('--static', '--static', [CompletionResultType]::ParameterName, 'Serve the files of a directory to plain GETs')
             [CompletionResult]::new('--allow-origin', '--allow-origin', [CompletionResultType]::ParameterName, 'Accept browsers from this Origin only; `*` is any (repeat) [default: any for echo:, null: and hub:, this host for all other targets]')
             [CompletionResult]::new('--allow-host', '--allow-host', [CompletionResultType]::ParameterName, 'A name that a reverse proxy in front of a loopback listener calls it by; `*` is any (repeat) [default: localhost, IP addresses, the names in the addresses and in --allow-origin]')

@@ -138,7 +138,7 @@ set edit:completion:arg-completer[towline] = {|@words|
             cand --handshake-timeout 'How long a peer may take for its handshakes'
             cand --drain 'How long to wait for peers to leave after SIGTERM or SIGINT'
             cand --access-log 'Write a line to stderr for every peer that leaves'
-            cand --route 'Join the WebSockets of one path to a target of its own, as `/logs=exec:tail -f x`'
+            cand --route 'Join the WebSockets of one path, and SSH commands of that name, to a target of their own, as `/logs=exec:tail -f x`'
             cand --static 'Serve the files of a directory to plain GETs'
             cand --allow-origin 'Accept browsers from this Origin only; `*` is any (repeat) [default: any for echo:, null: and hub:, this host for all other targets]'
             cand --allow-host 'A name that a reverse proxy in front of a loopback listener calls it by; `*` is any (repeat) [default: localhost, IP addresses, the names in the addresses and in --allow-origin]'

@@ -139,7 +139,7 @@ complete -c towline -n "__fish_towline_using_subcommand serve" -l handshake-time
 complete -c towline -n "__fish_towline_using_subcommand serve" -l drain -d 'How long to wait for peers to leave after SIGTERM or SIGINT' -r
 complete -c towline -n "__fish_towline_using_subcommand serve" -l access-log -d 'Write a line to stderr for every peer that leaves' -r -f -a "text\t'Words'
 json\t'One JSON object a line'"
-complete -c towline -n "__fish_towline_using_subcommand serve" -l route -d 'Join the WebSockets of one path to a target of its own, as `/logs=exec:tail -f x`' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l route -d 'Join the WebSockets of one path, and SSH commands of that name, to a target of their own, as `/logs=exec:tail -f x`' -r
 complete -c towline -n "__fish_towline_using_subcommand serve" -l static -d 'Serve the files of a directory to plain GETs' -r -f -a "(__fish_complete_directories)"
 complete -c towline -n "__fish_towline_using_subcommand serve" -l allow-origin -d 'Accept browsers from this Origin only; `*` is any (repeat) [default: any for echo:, null: and hub:, this host for all other targets]' -r
 complete -c towline -n "__fish_towline_using_subcommand serve" -l allow-host -d 'A name that a reverse proxy in front of a loopback listener calls it by; `*` is any (repeat) [default: localhost, IP addresses, the names in the addresses and in --allow-origin]' -r

@@ -82,6 +82,8 @@ pub struct Peer {
     pub moved: Counts,
     /// The place it asked to be connected to, if it came to a proxy listener.
     pub(crate) asked: Option<HostPort>,
+    /// Whether another handshake follows, over its bytes.
+    pub(crate) carries: bool,
     /// Its place among the handshakes in flight.
     pub(crate) handshake: Handshake,
     /// What has to be said to the peer once the target is connected, or cannot be.

@@ -450,7 +450,8 @@ impl Incoming {
         let ready = async move {
             let (mut duplex, mut peer) = ready.await?;
             peer.listener = Some(listener);
-            for Layer { hop, name } in layers.iter() {
+            for (i, Layer { hop, name }) in layers.iter().enumerate() {
+                peer.carries = i + 1 < layers.len();
                 let answer = hop.answer(duplex.into_bytes(), &mut peer, &cx);
                 let answer = match hop {
                     // Each request has its own time, so that a download may take longer; and so has

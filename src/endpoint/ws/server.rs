@@ -91,7 +91,7 @@ async fn upgrade(
     cx: &Arc<Context>,
 ) -> Result<Duplex> {
     let target = peer.target.as_deref().or(cx.serve.as_ref().map(|serve| &*serve.target));
-    let bytes = target.is_some_and(|target| target.shape() == Shape::Bytes);
+    let bytes = peer.carries || target.is_some_and(|target| target.shape() == Shape::Bytes);
     let granted = grant(&request, bytes, cx);
     let mut response = Response::new(101, "Switching Protocols")
         .with("Upgrade", "websocket")
