@@ -253,6 +253,11 @@ impl Endpoint {
         self.is_console() || matches!(self.last(), Hop::HubName(_))
     }
 
+    /// Whether its peers know each other by name: a hub, in this process or elsewhere.
+    pub(crate) fn has_names(&self) -> bool {
+        self.is_hub() || matches!(self.last(), Hop::Nats(_))
+    }
+
     /// Whether WebSockets are spoken on the way.
     pub fn is_websocket(&self) -> bool {
         self.hops.iter().any(|hop| matches!(hop, Hop::Ws(_)))

@@ -344,7 +344,7 @@ fn a_flag_that_nothing_heeds_is_refused() {
     let (tcp, ws) = ("tcp://127.0.0.1:0", "ws://127.0.0.1:0");
     for (listener, target, flag, needs) in [
         (tcp, "echo:", "--static=/tmp", "a listener for WebSockets"),
-        (tcp, "echo:", "--route=/a=null:", "a listener for WebSockets"),
+        (tcp, "echo:", "--route=/a=null:", "a listener for WebSockets or SSH"),
         (tcp, "echo:", "--no-status", "a listener for WebSockets"),
         (tcp, "echo:", "--allow-origin=*", "a listener for WebSockets"),
         (ws, "null:", "--reply=x", "the target echo:"),

@@ -19,12 +19,24 @@ pub(super) fn check(args: &ServeArgs, target: &Endpoint) -> Result<()> {
     }
     for (heeded, given, needs, hint) in [
         (
+            listens_to_websockets || listeners.iter().any(Endpoint::is_ssh),
+            first(&[("--route", !args.http.route.is_empty())]),
+            "a listener for WebSockets or SSH",
+            "listen on ws:, wss: or ssh:",
+        ),
+        (
             listens_to_websockets,
             http(&args.http),
             "a listener for WebSockets",
             "listen on ws: or wss:",
         ),
         (targets.iter().any(|it| it.is_echo()), echo(&args.echo), "the target echo:", ""),
+        (
+            targets.iter().any(|it| it.has_names()),
+            first(&[("--name-from", args.hub.name_from.is_some())]),
+            "a hub",
+            "the target of a hub is hub:, - or nats:",
+        ),
         (
             targets.iter().any(|it| it.is_hub()),
             hub(&args.hub),
@@ -59,7 +71,6 @@ pub(super) fn targets<'a>(args: &'a ServeArgs, target: &'a Endpoint) -> Vec<&'a 
 
 fn http(args: &HttpArgs) -> Option<&'static str> {
     first(&[
-        ("--route", !args.route.is_empty()),
         ("--static", args.files.is_some()),
         ("--page", args.page),
         ("--no-page", args.no_page),
@@ -81,7 +92,6 @@ fn echo(args: &EchoArgs) -> Option<&'static str> {
 
 fn hub(args: &HubArgs) -> Option<&'static str> {
     first(&[
-        ("--name-from", args.name_from.is_some()),
         ("--slow", args.slow != Slow::default()),
         ("--queue", args.queue != HubArgs::QUEUE),
     ])
