@@ -1,6 +1,6 @@
 //! Flags that nothing in this run would heed. Who writes one counts on it, so they are refused.
 
-use crate::cli::{EchoArgs, HttpArgs, HubArgs, ServeArgs, Slow, WsArgs};
+use crate::cli::{EchoArgs, HttpArgs, HubArgs, ServeArgs, Slow, SshServerArgs, WsArgs};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Kind, Result};
 
@@ -13,13 +13,14 @@ pub(super) fn check(args: &ServeArgs, target: &Endpoint) -> Result<()> {
     let listeners = &args.addresses;
     let targets = targets(args, target);
     let listens_to_websockets = listeners.iter().any(Endpoint::is_websocket);
+    let listens_to_ssh = listeners.iter().any(Endpoint::is_ssh);
     let connects_websockets = targets.iter().any(|it| it.is_websocket());
     if args.server.inetd && listeners.len() > 1 {
         return Err(Error::new(Kind::Usage, "--inetd has one address and a target"));
     }
     for (heeded, given, needs, hint) in [
         (
-            listens_to_websockets || listeners.iter().any(Endpoint::is_ssh),
+            listens_to_websockets || listens_to_ssh,
             first(&[("--route", !args.http.route.is_empty())]),
             "a listener for WebSockets or SSH",
             "listen on ws:, wss: or ssh:",
@@ -30,6 +31,7 @@ pub(super) fn check(args: &ServeArgs, target: &Endpoint) -> Result<()> {
             "a listener for WebSockets",
             "listen on ws: or wss:",
         ),
+        (listens_to_ssh, ssh(&args.ssh), "an SSH server", "listen on ssh:"),
         (targets.iter().any(|it| it.is_echo()), echo(&args.echo), "the target echo:", ""),
         (
             targets.iter().any(|it| it.has_names()),
@@ -79,6 +81,18 @@ fn http(args: &HttpArgs) -> Option<&'static str> {
         ("--allow-host", !args.allow_host.is_empty()),
         ("--basic-auth", args.basic_auth.is_some()),
         ("--bearer-auth", args.bearer_auth.is_some()),
+    ])
+}
+
+fn ssh(args: &SshServerArgs) -> Option<&'static str> {
+    first(&[
+        ("--authorized-keys", !args.authorized_keys.is_empty()),
+        ("--authorized-keys-dir", args.authorized_keys_dir.is_some()),
+        ("--trusted-user-ca", args.trusted_user_ca.is_some()),
+        ("--host-key", !args.host_key.is_empty()),
+        ("--allow-open", !args.allow_open.is_empty()),
+        ("--allow-listen", !args.allow_listen.is_empty()),
+        ("--banner", args.banner.is_some()),
     ])
 }
 

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use russh::keys::{Certificate, HashAlg, PublicKey};
 
 use crate::cli::SshServerArgs;
 use crate::error::Result;
+use crate::lock::lock;
 use crate::report;
 use crate::ssh::authorized_keys::{AuthorizedKeys, Credential, Denied, Grant, Visitor, file_of};
 
@@ -82,7 +83,7 @@ impl Access {
 
     /// A file as it is now. One that cannot be used any more lets nobody in.
     fn current(&self, file: &Path) -> Option<Arc<AuthorizedKeys>> {
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut read = lock(&self.read);
         let Ok(about) = file.metadata() else {
             read.remove(file);
             return None;

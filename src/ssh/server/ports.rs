@@ -1,9 +1,11 @@
 //! The ports that clients have us listen on, and who they belong to.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio_util::sync::CancellationToken;
+
+use crate::lock::lock;
 
 /// Who has which.
 #[derive(Default)]
@@ -28,7 +30,7 @@ impl Ports {
     /// Takes a port away from a former session of the same client, and waits until it is free.
     pub(super) async fn take_over(&self, port: u16, identity: &str) {
         let held = {
-            let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let held = lock(&self.0);
             held.get(&port).filter(|held| *held.identity == *identity).cloned()
         };
         if let Some(held) = held {
@@ -41,7 +43,7 @@ impl Ports {
     pub(super) fn hold(&self, port: u16, identity: Arc<str>, release: CancellationToken) -> Port {
         let free = CancellationToken::new();
         let held = Held { identity, release: release.clone(), free: free.clone() };
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.0);
         all.retain(|_, held| !held.free.is_cancelled());
         all.insert(port, held);
         Port { release, free }

@@ -1,7 +1,7 @@
 //! One connection: who it is from, since when it is known, and what it may do.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -16,6 +16,7 @@ use crate::duplex::{ByteStream, Duplex};
 use crate::endpoint::{Endpoint, HostPort};
 use crate::error::{Error, Kind, Result};
 use crate::framing::Framing;
+use crate::lock::lock;
 use crate::report;
 use crate::ssh::Load;
 use crate::ssh::authorized_keys::{Denied, Grant, Visitor};
@@ -253,7 +254,3 @@ impl Visit {
 
 /// How much of a name that somebody says is shown, in characters.
 const LONGEST_NAME: usize = 64;
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
