@@ -8,7 +8,7 @@ use towline::cli::{Cli, examples};
 use towline::endpoint::Endpoint;
 use towline::error::Kind;
 
-use crate::support::{DEADLINE, Running, Towline, Ws};
+use crate::support::{DEADLINE, Running, Towline, Ws, keys, ssh};
 
 fn path() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")
@@ -212,20 +212,34 @@ fn a_websocket_through_a_socks_proxy() {
 #[test]
 fn the_terminal_as_a_server_of_three() {
     let line = command("--name-from query:name");
+    let dir = tempfile::tempdir().unwrap();
+    let clients = dir.path().join("clients");
+    let options = r#"restrict,environment="TOWLINE_NAME=c1""#;
+    fs::write(&clients, ssh::line(options, 1)).unwrap();
+    let here = |arg: &String| match arg.as_str() {
+        "clients" => clients.display().to_string(),
+        // A test is seen by nobody else.
+        arg => arg.replace("0.0.0.0:2222", "127.0.0.1:0").replace(":8010", ":0"),
+    };
     let args = invocations(&line).remove(0);
-    let serve = Towline::new().args(args[1..].iter().map(|arg| arg.replace(":8010", ":0")));
+    let args = args[1..].iter().map(here).chain(["--host-key".to_owned()]);
+    let serve = Towline::new().args(args).arg(keys::write(ssh::HOST, dir.path()));
     let mut s = serve.stdin_open().spawn();
-    let address = s.address();
-    let mut c1 = Ws::connect(&format!("{address}/?name=c1"));
-    let mut c2 = Ws::connect(&format!("{address}/?name=c2"));
-    s.stderr_line(|line| line.contains("c2"));
-    c1.text("from one");
-    s.read_until("from one");
+    let [port, address] = &s.listeners(2)[..] else { panic!("two listeners") };
+    let port = port.rsplit(':').next().unwrap().parse().unwrap();
+    let flags = ssh::flags(dir.path(), port, 1);
+    let c1 = Towline::connect(["-", &format!("ssh://me@127.0.0.1:{port}")]).args(flags);
+    let mut c1 = c1.stdin_open().spawn();
+    s.stderr_line(|line| line.contains("c1 joined"));
+    let mut c3 = Ws::connect(&format!("{address}/?name=c3"));
+    s.stderr_line(|line| line.contains("c3 joined"));
+    c1.write("from one\n");
+    s.read_until("c1: from one\n");
     s.write("to all\n");
-    assert_eq!(c1.recv().text(), "to all");
-    assert_eq!(c2.recv().text(), "to all");
-    s.write("@c2 to two\n");
-    assert_eq!(c2.recv().text(), "to two");
+    c1.read_until("to all\n");
+    assert_eq!(c3.recv().text(), "to all");
+    s.write("@c3 to three\n");
+    assert_eq!(c3.recv().text(), "to three");
 }
 
 #[test]

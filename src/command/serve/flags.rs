@@ -105,10 +105,7 @@ fn echo(args: &EchoArgs) -> Option<&'static str> {
 }
 
 fn hub(args: &HubArgs) -> Option<&'static str> {
-    first(&[
-        ("--slow", args.slow != Slow::default()),
-        ("--queue", args.queue != HubArgs::QUEUE),
-    ])
+    first(&[("--slow", args.slow != Slow::default()), ("--queue", args.queue != HubArgs::QUEUE)])
 }
 
 fn handshake(args: &WsArgs) -> Option<&'static str> {
