@@ -156,6 +156,7 @@ Register-ArgumentCompleter -Native -CommandName 'towline' -ScriptBlock {
             [CompletionResult]::new('--name-from', '--name-from', [CompletionResultType]::ParameterName, 'Where the name of a WebSocket peer comes from, as `header:X-User`, `query:name` or `path`')
             [CompletionResult]::new('--slow', '--slow', [CompletionResultType]::ParameterName, 'What happens to a peer that reads too slowly')
             [CompletionResult]::new('--queue', '--queue', [CompletionResultType]::ParameterName, 'How many messages wait for a slow peer')
+            [CompletionResult]::new('--history', '--history', [CompletionResultType]::ParameterName, 'Tell those who come later the last N messages that were said to all')
             [CompletionResult]::new('--cert', '--cert', [CompletionResultType]::ParameterName, 'The certificate chain, PEM; read again when the file changes')
             [CompletionResult]::new('--key', '--key', [CompletionResultType]::ParameterName, 'The private key of --cert, PEM')
             [CompletionResult]::new('--client-ca', '--client-ca', [CompletionResultType]::ParameterName, 'Ask peers for a certificate of one of these authorities, PEM')

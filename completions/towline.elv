@@ -151,6 +151,7 @@ set edit:completion:arg-completer[towline] = {|@words|
             cand --name-from 'Where the name of a WebSocket peer comes from, as `header:X-User`, `query:name` or `path`'
             cand --slow 'What happens to a peer that reads too slowly'
             cand --queue 'How many messages wait for a slow peer'
+            cand --history 'Tell those who come later the last N messages that were said to all'
             cand --cert 'The certificate chain, PEM; read again when the file changes'
             cand --key 'The private key of --cert, PEM'
             cand --client-ca 'Ask peers for a certificate of one of these authorities, PEM'

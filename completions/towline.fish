@@ -154,6 +154,7 @@ complete -c towline -n "__fish_towline_using_subcommand serve" -l slow -d 'What 
 disconnect\t'It is closed with 1013'
 block\t'Everybody waits for it'"
 complete -c towline -n "__fish_towline_using_subcommand serve" -l queue -d 'How many messages wait for a slow peer' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l history -d 'Tell those who come later the last N messages that were said to all' -r
 complete -c towline -n "__fish_towline_using_subcommand serve" -l cert -d 'The certificate chain, PEM; read again when the file changes' -r -F
 complete -c towline -n "__fish_towline_using_subcommand serve" -l key -d 'The private key of --cert, PEM' -r -F
 complete -c towline -n "__fish_towline_using_subcommand serve" -l client-ca -d 'Ask peers for a certificate of one of these authorities, PEM' -r -F

@@ -523,6 +523,10 @@ pub struct HubArgs {
     /// How many messages wait for a slow peer
     #[arg(long, value_name = "N", default_value_t = Self::QUEUE, value_parser = clap::value_parser!(u32).range(1..))]
     pub queue: u32,
+
+    /// Tell those who come later the last N messages that were said to all
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub history: u32,
 }
 
 impl HubArgs {

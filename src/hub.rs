@@ -38,7 +38,9 @@ pub struct Hubs {
 impl Hubs {
     /// No rooms yet but the console's; the others are made as peers ask for them.
     pub fn new(args: Option<HubArgs>) -> Self {
-        let limits = args.map_or(Limits { slow: Slow::default(), queue: 1024 }, |args| Limits {
+        let none = Limits { slow: Slow::default(), queue: 1024, history: 0 };
+        let limits = args.map_or(none, |args| Limits {
+            history: usize::try_from(args.history).unwrap_or(usize::MAX),
             slow: args.slow,
             queue: usize::try_from(args.queue).unwrap_or(usize::MAX),
         });
@@ -80,7 +82,7 @@ mod tests {
     use crate::duplex::{Body, Close, Message};
 
     fn hubs(slow: Slow, queue: u32) -> Hubs {
-        Hubs::new(Some(HubArgs { name_from: None, slow, queue }))
+        Hubs::new(Some(HubArgs { name_from: None, slow, queue, history: 0 }))
     }
 
     fn guest(name: Option<&str>) -> Guest<'static> {
@@ -248,5 +250,22 @@ mod tests {
         assert!(!host.remove("c2", Close::new(1008, "")));
         assert!(host.remove("c1", Close::new(1008, "removed")));
         assert_eq!(heard(&mut one), ["1008 removed"]);
+    }
+
+    #[test]
+    fn who_comes_later_hears_the_last_of_what_was_said_to_all() {
+        let args = HubArgs { name_from: None, slow: Slow::DropOldest, queue: 8, history: 2 };
+        let hubs = Hubs::new(Some(args));
+        let mut one = hubs.join("a", &Guest::default());
+        let mut aside = Message::text("psst");
+        assert!(say(&mut one, "1") && say(&mut one, "2") && say(&mut one, "3"));
+        aside.to = Some("c1".into());
+        one.speak(aside);
+        let mut two = hubs.join("a", &Guest::default());
+        assert_eq!(heard(&mut two), ["c1: 2", "c1: 3"]);
+        assert!(say(&mut one, "4"));
+        assert_eq!(heard(&mut two), ["c1: 4"]);
+        let mut elsewhere = hubs.join("b", &Guest::default());
+        assert!(heard(&mut elsewhere).is_empty());
     }
 }

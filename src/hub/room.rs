@@ -25,6 +25,8 @@ const HOST: u64 = 0;
 pub(super) struct Limits {
     pub(super) slow: Slow,
     pub(super) queue: usize,
+    /// How many messages are kept for those who come later.
+    pub(super) history: usize,
 }
 
 /// Who hears whom: everybody hears all the others, or, where there is a host, the host hears all
@@ -41,6 +43,8 @@ pub(crate) struct Room {
 struct Seats {
     by_id: BTreeMap<u64, Seat>,
     by_name: HashMap<Arc<str>, u64>,
+    /// What was said to all of late.
+    history: VecDeque<Message>,
     /// How many seats and how many made-up names there have been.
     last_id: u64,
     last_number: u64,
@@ -93,6 +97,7 @@ impl Room {
         seats.last_id += 1;
         let id = seats.last_id;
         seats.sit(id, name.clone(), guest.identity.clone());
+        seats.tell_history(id);
         drop(seats);
         let joined = if evicted.is_some() { "joined again" } else { "joined" };
         wake(evicted.into_iter().flatten());
@@ -205,6 +210,7 @@ impl Room {
                 }
             }
             None => {
+                seats.remember(&message, self.limits.history);
                 for (&to, seat) in seats.by_id.iter_mut().filter(|(to, _)| **to != id) {
                     troubles.extend(self.offer(to, seat, message.clone()));
                 }
@@ -291,6 +297,24 @@ impl Seats {
             said: None,
         };
         self.by_id.insert(id, seat);
+    }
+
+    /// Keeps a message for those who come later.
+    fn remember(&mut self, message: &Message, most: usize) {
+        let mut size: usize = self.history.iter().map(|message| message.payload().len()).sum();
+        self.history.push_back(message.clone());
+        size += message.payload().len();
+        while self.history.len() > most || (size > QUEUE_BYTES && self.history.len() > 1) {
+            let oldest = self.history.pop_front();
+            size -= oldest.map_or(0, |message| message.payload().len());
+        }
+    }
+
+    /// Tells who has just come what was said before.
+    fn tell_history(&mut self, id: u64) {
+        if let Some(seat) = self.by_id.get_mut(&id) {
+            self.history.iter().cloned().for_each(|message| seat.put(message));
+        }
     }
 
     /// Shows the former self of a guest the door, if it is still here, and frees its name. Returns

@@ -105,7 +105,11 @@ fn echo(args: &EchoArgs) -> Option<&'static str> {
 }
 
 fn hub(args: &HubArgs) -> Option<&'static str> {
-    first(&[("--slow", args.slow != Slow::default()), ("--queue", args.queue != HubArgs::QUEUE)])
+    first(&[
+        ("--slow", args.slow != Slow::default()),
+        ("--queue", args.queue != HubArgs::QUEUE),
+        ("--history", args.history > 0),
+    ])
 }
 
 fn handshake(args: &WsArgs) -> Option<&'static str> {
