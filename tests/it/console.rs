@@ -297,7 +297,8 @@ fn a_dumb_terminal_gets_plain_lines() {
 
 #[test]
 fn the_server_of_a_hub_is_typed_into() {
-    let mut person = Person::run(&["serve", "ws://127.0.0.1:0/", "--name-from", "query"]);
+    let mut person =
+        Person::run(&["serve", "ws://127.0.0.1:0/", "--name-from=query", "--access-log=text"]);
     person.sees("listening on ");
     let end = Instant::now() + DEADLINE;
     let address = loop {
@@ -330,6 +331,8 @@ fn the_server_of_a_hub_is_typed_into() {
     person.types("/kick c1\r");
     assert_eq!(nameless.until_close(), 1008);
     person.sees("c1 left");
+    // Its answer was read, and the Close is what ended it.
+    person.sees(" close 1008 ");
     person.types(CTRL_D);
     person.sees("/quit ends the server");
     person.types("/quit\r");
