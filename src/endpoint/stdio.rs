@@ -13,7 +13,7 @@ use tokio::net::{TcpStream, UnixStream};
 use super::{Call, Footing, Ground, Scheme, Shape};
 use crate::accept::Peer;
 use crate::console;
-use crate::duplex::{ByteStream, Close, Duplex, Io};
+use crate::duplex::{ByteStream, Duplex, Io};
 use crate::error::{Error, Result};
 use crate::framing::Framing;
 use crate::ssh::{Size, Terminal};
@@ -137,7 +137,7 @@ impl AsyncRead for Console {
             // one: the session only receives.
             return match self.spoke {
                 true => Poll::Ready(Ok(())),
-                false => self.poll_deaf(cx).map(|gone| Err(gone.into())),
+                false => Poll::Pending,
             };
         }
         let before = buf.filled().len();
@@ -177,10 +177,6 @@ impl AsyncWrite for Console {
 }
 
 impl Io for Console {
-    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<Result<Close>> {
-        self.poll_deaf(cx).map(Err)
-    }
-
     /// A reader that leaves before it has got anything (`| true`) may not be what the run is for,
     /// unless there is no input either.
     fn poll_deaf(&mut self, cx: &mut Context<'_>) -> Poll<Error> {

@@ -183,7 +183,10 @@ impl Join<'_> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         let before = self.moved();
-        let mut event = self.down.poll(cx, self.far, self.near, Side::Far);
+        let mut event = self.poll_deaf(cx);
+        if event.is_pending() {
+            event = self.down.poll(cx, self.far, self.near, Side::Far);
+        }
         if event.is_pending() {
             event = self.up.poll(cx, self.near, self.far, Side::Near);
         }
@@ -204,6 +207,16 @@ impl Join<'_> {
             self.since = Instant::now();
         }
         event
+    }
+
+    /// Notices an end that hears nothing any more, also while there is nothing to write to it.
+    fn poll_deaf(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        for side in [Side::Near, Side::Far] {
+            if let Poll::Ready(error) = self.end(side).poll_deaf(cx) {
+                return Poll::Ready(Event::WriteFailed(side, error));
+            }
+        }
+        Poll::Pending
     }
 
     /// None also where it is further away than a clock can say (`inf`).

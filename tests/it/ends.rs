@@ -301,6 +301,19 @@ fn a_stdout_that_is_closed_while_nothing_comes_is_noticed() {
 }
 
 #[test]
+fn a_stdout_that_is_closed_while_a_byte_stream_is_quiet_is_noticed() {
+    let server = tcp_server(|mut tcp| {
+        tcp.write_all(b"one\n").unwrap();
+        tcp.read_to_end(&mut Vec::new()).expect("an end, not a reset");
+    });
+    let target = format!("tcp://{}", server.address());
+    let connect = || Towline::connect([&target]).stdout_closes_after(4);
+    connect().stdin_open().run().code(0).stderr_is_empty();
+    connect().stdin_null().run().code(0).stderr_is_empty();
+    connect().stdin("input\n").run().code(0).stderr_is_empty();
+}
+
+#[test]
 fn a_peer_that_goes_on_after_our_close_is_left_in_the_end() {
     let server = ws_server(|mut ws| {
         // It reads nothing, so it never sees our Close.
