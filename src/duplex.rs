@@ -77,6 +77,12 @@ pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {
         Poll::Pending
     }
 
+    /// Asked now and then while the read side waits for somebody else, or has ended: whether the
+    /// connection has failed, which reading would tell otherwise.
+    fn check(&mut self, _cx: &mut Context<'_>) -> Result<()> {
+        Ok(())
+    }
+
     /// True where the read side never ends by itself (a terminal, `</dev/null`), so that a join
     /// is over as soon as the other side has ended.
     fn endless(&self) -> bool {
@@ -114,6 +120,11 @@ pub trait MessageIo:
     /// See [`Io::poll_left`].
     fn poll_left(&mut self, _cx: &mut Context<'_>) -> Poll<Result<Close>> {
         Poll::Pending
+    }
+
+    /// See [`Io::check`].
+    fn check(&mut self, _cx: &mut Context<'_>) -> Result<()> {
+        Ok(())
     }
 
     /// See [`Io::endless`].
@@ -290,6 +301,20 @@ impl ByteStream {
         match self {
             Self::Tcp(_) | Self::Unix(_) => Poll::Pending,
             Self::Other(io) => io.poll_deaf(cx),
+        }
+    }
+
+    /// See [`Io::check`].
+    pub fn check(&mut self, cx: &mut Context<'_>) -> Result<()> {
+        // The kernel notes a reset also where nobody reads.
+        let noted = match self {
+            Self::Tcp(tcp) => tcp.take_error(),
+            Self::Unix(unix) => unix.take_error(),
+            Self::Other(io) => return io.check(cx),
+        };
+        match noted {
+            Ok(None) => Ok(()),
+            Ok(Some(error)) | Err(error) => Err(Error::lost(error)),
         }
     }
 

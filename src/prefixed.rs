@@ -87,6 +87,10 @@ impl Io for Prefixed {
         self.stream.poll_left(cx)
     }
 
+    fn check(&mut self, cx: &mut Context<'_>) -> Result<()> {
+        self.stream.check(cx)
+    }
+
     fn endless(&self) -> bool {
         self.stream.endless()
     }

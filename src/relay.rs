@@ -5,10 +5,12 @@
 //! peer), the far end the one that was asked.
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context as Poller, Poll, ready};
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
@@ -25,6 +27,9 @@ mod splice;
 /// After an end could not be written to, how long it may take to say why; and how long one that
 /// does not read is waited for where the join has to end.
 const ANSWER: Duration = Duration::from_secs(2);
+
+/// How often an end that is not read from is asked whether it is still there.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How two ends are joined.
 pub struct Options {
@@ -138,6 +143,21 @@ impl Pair {
             Self::Bytes(near, _) => Duplex::Bytes(near),
             Self::Messages(near, _) => Duplex::Messages(near),
         }
+    }
+}
+
+/// The timer of [`LOOK`]. The kernel would wake nobody for a reset alone: tokio waits for it only
+/// together with bytes, which may lie there unread all the time.
+#[derive(Default)]
+struct Lookout(Option<Pin<Box<Sleep>>>);
+
+impl Lookout {
+    /// Ready when it is time to look; to be polled again then.
+    fn poll(&mut self, cx: &mut Poller<'_>) -> Poll<()> {
+        let timer = self.0.get_or_insert_with(|| Box::pin(sleep(LOOK)));
+        ready!(timer.as_mut().poll(cx));
+        timer.set(sleep(LOOK));
+        Poll::Ready(())
     }
 }
 

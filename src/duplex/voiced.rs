@@ -70,4 +70,8 @@ impl<V: Stream<Item = Result<Message>> + Send + Unpin> MessageIo for Voiced<V> {
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         self.end.poll_finish(cx)
     }
+
+    fn check(&mut self, cx: &mut Context<'_>) -> Result<()> {
+        self.end.check(cx)
+    }
 }

@@ -99,6 +99,10 @@ impl<W: Watch> MessageIo for Watched<W> {
         self.end.poll_left(cx)
     }
 
+    fn check(&mut self, cx: &mut Context<'_>) -> Result<()> {
+        self.end.check(cx)
+    }
+
     fn endless(&self) -> bool {
         self.end.endless()
     }

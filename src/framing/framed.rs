@@ -121,6 +121,10 @@ impl MessageIo for Framed {
         self.bytes.poll_finish(cx)
     }
 
+    fn check(&mut self, cx: &mut Context<'_>) -> Result<()> {
+        self.bytes.check(cx)
+    }
+
     fn endless(&self) -> bool {
         self.bytes.endless()
     }

@@ -88,6 +88,10 @@ impl Io for Unframed {
         self.messages.poll_left(cx)
     }
 
+    fn check(&mut self, cx: &mut Context<'_>) -> Result<()> {
+        self.messages.check(cx)
+    }
+
     fn endless(&self) -> bool {
         self.messages.endless()
     }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 #[cfg(target_os = "linux")]
 use super::splice::{Pipe, Socket};
-use super::{ANSWER, Count, Counts, Ended, Options};
+use super::{ANSWER, Count, Counts, Ended, Lookout, Options};
 use crate::duplex::{ByteStream, Close};
 use crate::endpoint::Side;
 use crate::error::{Error, Kind, Result};
@@ -51,6 +51,7 @@ pub(super) async fn relay(
         broken: None,
         left: None,
         keep_near: options.keep_near,
+        lookout: Lookout::default(),
     };
     let outcome = tokio::select! {
         outcome = join.run() => outcome,
@@ -97,6 +98,7 @@ struct Join<'a> {
     /// The Close of a peer that has left although the other direction goes on.
     left: Option<Ended>,
     keep_near: bool,
+    lookout: Lookout,
 }
 
 enum Event {
@@ -203,6 +205,9 @@ impl Join<'_> {
                 event = self.end(side).poll_left(cx).map(|left| Event::Left(side, left));
             }
         }
+        if event.is_pending() {
+            event = self.poll_unread(cx);
+        }
         if self.patience.is_some() && self.left.is_none() && self.moved() != before {
             self.since = Instant::now();
         }
@@ -214,6 +219,24 @@ impl Join<'_> {
         for side in [Side::Near, Side::Far] {
             if let Poll::Ready(error) = self.end(side).poll_deaf(cx) {
                 return Poll::Ready(Event::WriteFailed(side, error));
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Notices the failure of an end while nobody reads from it. What it has said before is still
+    /// delivered, if the other end takes it soon, as after a write to it that failed.
+    fn poll_unread(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if self.broken.is_some() || self.left.is_some() {
+            return Poll::Pending;
+        }
+        let unread = [(Side::Near, self.up.is_unread()), (Side::Far, self.down.is_unread())];
+        let unread = unread.into_iter().filter_map(|(side, unread)| unread.then_some(side));
+        while unread.clone().next().is_some() && self.lookout.poll(cx).is_ready() {
+            for side in unread.clone() {
+                if let Err(error) = self.end(side).check(cx) {
+                    return Poll::Ready(Event::WriteFailed(side, error));
+                }
             }
         }
         Poll::Pending
@@ -315,6 +338,17 @@ impl Lane {
             Err(Failure::Read(error)) => Event::ReadFailed(side, error),
             Err(Failure::Write(error)) => Event::WriteFailed(side.other(), error),
         })
+    }
+
+    /// Whether the source has ended, or waits until the sink takes what it has said.
+    fn is_unread(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        if let Splicing::On(pipe) = &self.pipe
+            && !pipe.is_empty()
+        {
+            return true;
+        }
+        self.eof || !self.rest.is_empty()
     }
 
     fn drive(

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use tokio::time::{Instant, sleep_until};
 
-use super::{ANSWER, Count, Counts, Ended, Options};
+use super::{ANSWER, Count, Counts, Ended, Lookout, Options};
 use crate::duplex::{Body, Close, MessageStream};
 use crate::endpoint::Side;
 use crate::error::{Error, Kind, Result};
@@ -40,6 +40,7 @@ pub(super) async fn relay(
         patience: options.idle,
         since: Instant::now(),
         latest: None,
+        lookout: Lookout::default(),
     };
     let outcome = join.run(options).await;
     let near = async {
@@ -70,6 +71,7 @@ struct Join<'a> {
     since: Instant,
     /// When the join is over although messages still come.
     latest: Option<Instant>,
+    lookout: Lookout,
 }
 
 /// One end of a join, and how it is left.
@@ -107,6 +109,8 @@ struct Lane {
     ending: bool,
     /// Nothing more is moved.
     done: bool,
+    /// The sink has to take something before the source is heard again.
+    stalled: bool,
     /// The turn ended before the source had nothing to say.
     more: bool,
 }
@@ -249,7 +253,10 @@ impl Join<'_> {
     /// which nothing may be sent. A direction that has the word alone keeps it for longer.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         let before = self.moved();
-        let event = self.take_turns(cx);
+        let mut event = self.take_turns(cx);
+        if event.is_pending() {
+            event = self.poll_unread(cx);
+        }
         if self.patience.is_some() && self.moved() != before {
             self.since = Instant::now();
         }
@@ -275,6 +282,23 @@ impl Join<'_> {
             self.turn = if both { 1 } else { (2 * self.turn).min(LONGEST_TURN) };
         }
         cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Notices the failure of an end while nobody reads from it; see the relay of bytes.
+    fn poll_unread(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if !matches!(self.waiting, Waiting::Open | Waiting::Lingering) {
+            return Poll::Pending;
+        }
+        let unread = [(Side::Near, self.up.is_unread()), (Side::Far, self.down.is_unread())];
+        let unread = unread.into_iter().filter_map(|(side, unread)| unread.then_some(side));
+        while unread.clone().next().is_some() && self.lookout.poll(cx).is_ready() {
+            for side in unread.clone() {
+                if let Err(error) = self.end(side).stream.check(cx) {
+                    return Poll::Ready(Event::WriteFailed(side, error));
+                }
+            }
+        }
         Poll::Pending
     }
 
@@ -361,8 +385,8 @@ impl Lane {
         // -v tells what comes from peers, -vv what goes to them too.
         let logged = side == Side::Near || report::logs_messages();
         let label = options.label.clone().filter(|_| logged);
-        let (moved, dirty, ending, done, more) = Default::default();
-        Self { side, label, moved, dirty, ending, done, more }
+        let (moved, dirty, ending, done, stalled, more) = Default::default();
+        Self { side, label, moved, dirty, ending, done, stalled, more }
     }
 
     fn poll(
@@ -373,7 +397,7 @@ impl Lane {
         turn: u32,
     ) -> Poll<Event> {
         let side = self.side;
-        self.more = false;
+        (self.more, self.stalled) = (false, false);
         match ready!(self.drive(cx, from, to, turn)) {
             Ok(Stop::Ended) => Poll::Ready(Event::Ended(side)),
             Ok(Stop::Stuck) => Poll::Ready(Event::Stuck(side)),
@@ -384,6 +408,11 @@ impl Lane {
                 Poll::Ready(Event::WriteFailed(side.other(), error))
             }
         }
+    }
+
+    /// Whether the source has ended, or waits until the sink takes what it has said.
+    fn is_unread(&self) -> bool {
+        self.stalled || self.ending || self.done
     }
 
     /// Moves messages until the source stops, or writing fails.
@@ -408,6 +437,7 @@ impl Lane {
                 return self.poll_flush(cx, to);
             }
             if to.poll_ready_unpin(cx)?.is_pending() {
+                self.stalled = true;
                 return Poll::Pending;
             }
             let message = match from.poll_next_unpin(cx) {

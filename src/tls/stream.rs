@@ -57,6 +57,10 @@ impl Io for Stream {
     fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<Result<Close>> {
         self.tls.get_mut().0.stream.poll_left(cx)
     }
+
+    fn check(&mut self, cx: &mut Context<'_>) -> Result<()> {
+        self.tls.get_mut().0.stream.check(cx)
+    }
 }
 
 impl AsyncRead for Stream {

@@ -1,12 +1,16 @@
 //! How streams end: late replies, lingering, half-close, Close codes, lost connections.
 
 use std::io::{Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use rustix::net::sockopt::set_socket_linger;
+
 use crate::support::{
-    ClosedPort, Frame, Towline, Ws, answer_http, tcp_server, wait_until, ws_server,
+    ClosedPort, DEADLINE, Frame, Server, Towline, Ws, answer_http, port, tcp_server, wait_until,
+    ws_server,
 };
 
 /// The peer answers only some time after our input has ended.
@@ -37,7 +41,7 @@ fn every_event_of_a_slow_stream_is_delivered() {
 
 #[test]
 fn after_the_linger_comes_a_close_1000() {
-    let (codes, seen) = std::sync::mpsc::channel();
+    let (codes, seen) = channel();
     let server = ws_server(move |mut ws| {
         ws.recv();
         codes.send(ws.until_close()).unwrap();
@@ -237,7 +241,7 @@ fn a_lost_websocket_is_a_reset_on_the_byte_side() {
         ws.hang_up();
     });
     let bridge = Towline::serve(["tcp://127.0.0.1:0", &server.ws("/")]);
-    let mut tcp = std::net::TcpStream::connect(("127.0.0.1", bridge.port())).unwrap();
+    let mut tcp = TcpStream::connect(("127.0.0.1", bridge.port())).unwrap();
     tcp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let mut got = Vec::new();
     let error = tcp.read_to_end(&mut got).unwrap_err();
@@ -377,4 +381,51 @@ fn a_close_without_an_end_of_bytes_is_answered() {
     ws.binary("x");
     ws.close(1000, "");
     assert_eq!(ws.until_close(), 1000);
+}
+
+/// A target that never reads after the first byte, and says when it has been reset all the same.
+fn deaf_target() -> (Server, Receiver<()>) {
+    let (reset, seen) = channel();
+    let server = tcp_server(move |mut tcp| {
+        tcp.read_exact(&mut [0]).unwrap();
+        wait_until("the reset is passed on", || tcp.take_error().unwrap().is_some());
+        reset.send(()).unwrap();
+    });
+    (server, seen)
+}
+
+/// Says more than anybody takes.
+fn fill(tcp: &mut TcpStream, message: &[u8]) {
+    tcp.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    while tcp.write_all(message).is_ok() {}
+}
+
+#[test]
+fn a_peer_that_vanishes_while_its_target_does_not_read_is_noticed() {
+    let (target, reset) = deaf_target();
+    let target = format!("tcp://{}", target.address());
+    let server = Towline::serve(["tcp://127.0.0.1:0", "ws://127.0.0.1:0", &target]);
+    let addresses = server.listeners(2);
+    let mut tcp = TcpStream::connect(("127.0.0.1", port(&addresses[0]))).unwrap();
+    fill(&mut tcp, &[0; 1 << 16]);
+    set_socket_linger(&tcp, Some(Duration::ZERO)).unwrap();
+    drop(tcp);
+    reset.recv_timeout(DEADLINE).unwrap();
+    let mut ws = Ws::connect_with(&addresses[1], BYTES);
+    let message = ws.encode(Frame::FIN | Frame::BINARY, &[0; 1 << 16]);
+    fill(&mut ws.stream, &message);
+    ws.reset();
+    reset.recv_timeout(DEADLINE).unwrap();
+}
+
+#[test]
+fn a_peer_that_vanishes_after_its_end_while_nothing_is_answered_is_noticed() {
+    let (target, reset) = deaf_target();
+    let server = Towline::serve(["tcp://127.0.0.1:0", &format!("tcp://{}", target.address())]);
+    let mut tcp = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+    tcp.write_all(b"x").unwrap();
+    tcp.shutdown(Shutdown::Write).unwrap();
+    set_socket_linger(&tcp, Some(Duration::ZERO)).unwrap();
+    drop(tcp);
+    reset.recv_timeout(DEADLINE).unwrap();
 }

@@ -261,3 +261,35 @@ fn a_dead_peer_holds_up_a_room_that_waits_no_longer_than_its_ping() {
     server.stderr_line(|line| line.starts_with("c1 left"));
     assert!(started.elapsed() < DEADLINE);
 }
+
+/// Each of the two waits for room in the other's queue, so that neither of them is read.
+#[test]
+fn two_peers_that_never_read_do_not_hold_up_a_room_for_ever() {
+    let args = ["--slow", "block", "--queue", "1"];
+    let ping = ["--ping-interval", "200ms", "--ping-timeout", "2s"];
+    let server = Towline::serve(["ws://127.0.0.1:0", "hub:"].iter().chain(&args).chain(&ping));
+    let address = server.address();
+    let dead = [join(&server, &address, "c1"), join(&server, &address, "c2")];
+    let mut listener = join(&server, &address, "c3");
+    let listening = std::thread::spawn(move || {
+        loop {
+            let frame = listener.recv();
+            match frame.opcode() {
+                Frame::PING => listener.frame(Frame::FIN | Frame::PONG, &frame.payload),
+                _ if frame.payload == b"still here?" => return,
+                _ => {}
+            }
+        }
+    });
+    let talking = dead.map(|mut ws| {
+        let message = ws.encode(Frame::FIN | Frame::BINARY, &[0; 1 << 20]);
+        std::thread::spawn(move || while ws.stream.write_all(&message).is_ok() {})
+    });
+    server.stderr_line(|line| line.starts_with("c1 left"));
+    server.stderr_line(|line| line.starts_with("c2 left"));
+    Towline::connect([&address]).stdin("still here?\n").run().code(0);
+    listening.join().unwrap();
+    for talking in talking {
+        talking.join().unwrap();
+    }
+}

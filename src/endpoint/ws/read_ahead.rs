@@ -23,11 +23,18 @@ pub(super) struct ReadAhead {
     ahead: BytesMut,
     /// The last read gave all that was asked for.
     busy: bool,
+    /// Something was taken from us since somebody last asked.
+    written: bool,
 }
 
 impl ReadAhead {
     pub(super) fn new(stream: ByteStream) -> Self {
-        Self { stream, ahead: BytesMut::new(), busy: false }
+        Self { stream, ahead: BytesMut::new(), busy: false, written: false }
+    }
+
+    /// Whether anything was written since this was last asked.
+    pub(super) fn has_written(&mut self) -> bool {
+        std::mem::take(&mut self.written)
     }
 }
 
@@ -69,7 +76,9 @@ impl AsyncWrite for ReadAhead {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf));
+        self.written |= written.is_ok();
+        Poll::Ready(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -182,11 +182,9 @@ impl Socket {
             if let Some(keepalive) = &mut this.keepalive
                 && !this.closed
             {
-                ready!(keepalive.poll(cx, &mut this.ws));
+                let lost = ready!(keepalive.poll(cx, &mut this.ws));
                 (this.deaf, this.mute, this.lost) = (true, true, true);
-                let what =
-                    format!("connection lost: no answer to a Ping within {:?}", keepalive.patience);
-                return Poll::Ready(Some(Err(Error::new(Kind::Lost, what))));
+                return Poll::Ready(Some(Err(lost)));
             }
             return Poll::Pending;
         };
@@ -303,6 +301,25 @@ impl MessageIo for Socket {
         }
     }
 
+    /// The Pongs are not read now. A peer that takes what is written is there all the same; one
+    /// that takes nothing, not even a Ping, would not answer it either.
+    fn check(&mut self, cx: &mut Context<'_>) -> Result<()> {
+        let below = self.ws.get_mut();
+        below.stream.check(cx)?;
+        let written = below.has_written();
+        let Some(keepalive) = &mut self.keepalive else { return Ok(()) };
+        if written {
+            keepalive.heard();
+        }
+        match keepalive.poll(cx, &mut self.ws) {
+            Poll::Ready(lost) if !self.closed => {
+                (self.deaf, self.mute, self.lost) = (true, true, true);
+                Err(lost)
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn abort(&mut self, why: &Error) {
         self.send_close(&Close::from(why));
     }
@@ -356,11 +373,13 @@ impl Keepalive {
     }
 
     /// Ready when the peer is lost.
-    fn poll(&mut self, cx: &mut Context<'_>, ws: &mut WebSocketStream<ReadAhead>) -> Poll<()> {
+    fn poll(&mut self, cx: &mut Context<'_>, ws: &mut WebSocketStream<ReadAhead>) -> Poll<Error> {
         while self.timer.as_mut().poll(cx).is_ready() {
             let quiet = self.heard.elapsed();
             if self.pinged {
-                return Poll::Ready(());
+                let patience = self.patience;
+                let what = format!("connection lost: no answer to a Ping within {patience:?}");
+                return Poll::Ready(Error::new(Kind::Lost, what));
             }
             let wait = if quiet < self.interval {
                 self.interval - quiet
