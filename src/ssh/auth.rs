@@ -1,7 +1,6 @@
 //! Logging in: which method, with which key, in which order.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use russh::client::{AuthResult, Handle, KeyboardInteractiveAuthResponse as Interview, Prompt};
 use russh::keys::agent::AgentIdentity;
@@ -9,11 +8,9 @@ use russh::keys::agent::client::AgentClient;
 use russh::keys::signature::Signer as _;
 use russh::keys::ssh_encoding::Encode;
 use russh::keys::ssh_key::private::KeypairData;
-use russh::keys::{
-    Certificate, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey, decode_secret_key,
-    load_public_key, ssh_key,
-};
+use russh::keys::{HashAlg, PrivateKey, PublicKey, decode_secret_key, load_public_key, ssh_key};
 use russh::{MethodKind, MethodSet, SendError, Signer};
+use zeroize::Zeroizing;
 
 use super::client::{Guard, Login};
 use super::{failure, keyfile};
@@ -183,64 +180,34 @@ impl Attempt<'_> {
             }
             Err(error) => return Err(error),
         };
-        let user = &self.login.user;
-        let certificate = self.login.certificate_for(file);
-        let key = match decode_secret_key(&text, None) {
-            Ok(key) => key,
-            Err(russh::keys::Error::KeyIsEncrypted) => {
-                // The passphrase is asked for once the server would take the key.
-                let Some(public) = public_half(file) else {
-                    let key = self.login.open(file, &text).await?;
-                    return self.with_key(key, certificate, hash).await;
-                };
-                if is_offered(offered, &public) && certificate.is_none() {
-                    return Ok(Next::No);
-                }
-                report::verbose(format_args!("offering {}", file.display()));
-                let mut signer = Locked { file, text: &text, login: self.login };
-                let hash = hash_for(&public, hash);
-                let result = match certificate {
-                    Some(certificate) => {
-                        let handle = &mut self.handle;
-                        handle
-                            .authenticate_certificate_with(user, certificate, hash, &mut signer)
-                            .await
-                    }
-                    None => {
-                        let handle = &mut self.handle;
-                        handle.authenticate_publickey_with(user, public, hash, &mut signer).await
-                    }
-                };
-                return result.map(|result| self.weigh(result)).map_err(|error| error.0);
-            }
+        let mut signer = KeyFile { file, login: self.login, key: None, text };
+        let public = match decode_secret_key(&signer.text, None) {
+            Ok(key) => signer.key.insert(key).public_key().clone(),
+            // The passphrase is asked for once the server would take the key.
+            Err(error) if is_locked(&error, &signer.text) => match public_half(file) {
+                Some(public) => public,
+                None => signer.open().await?.public_key().clone(),
+            },
             Err(error) => return Err(keyfile::unusable(file, &error)),
         };
-        if is_offered(offered, key.public_key()) && certificate.is_none() {
+        let certificate = self.login.certificate_for(file);
+        if is_offered(offered, &public) && certificate.is_none() {
             return Ok(Next::No);
         }
-        report::verbose(format_args!("offering {}", file.display()));
-        self.with_key(key, certificate, hash).await
-    }
-
-    async fn with_key(
-        &mut self,
-        key: PrivateKey,
-        certificate: Option<Certificate>,
-        hash: Option<HashAlg>,
-    ) -> Result<Next> {
-        let (user, key) = (&self.login.user, Arc::new(key));
+        let (user, hash) = (&self.login.user, hash_for(&public, hash));
         if let Some(certificate) = certificate {
+            report::verbose(format_args!("offering {} with its certificate", file.display()));
+            let handle = &mut self.handle;
             let result =
-                self.handle.authenticate_openssh_cert(user, key.clone(), certificate).await;
-            let next = self.weigh(result.map_err(failure)?);
+                handle.authenticate_certificate_with(user, certificate, hash, &mut signer).await;
+            let next = self.weigh(result.map_err(|error| error.0)?);
             if !matches!(next, Next::No) {
                 return Ok(next);
             }
         }
-        let hash = hash_for(key.public_key(), hash);
-        let key = PrivateKeyWithHashAlg::new(key, hash);
-        let result = self.handle.authenticate_publickey(user, key).await;
-        Ok(self.weigh(result.map_err(failure)?))
+        report::verbose(format_args!("offering {}", file.display()));
+        let result = self.handle.authenticate_publickey_with(user, public, hash, &mut signer).await;
+        result.map(|result| self.weigh(result)).map_err(|error| error.0)
     }
 
     async fn password(&mut self) -> Result<Next> {
@@ -332,10 +299,22 @@ impl Attempt<'_> {
 }
 
 /// A key that is unlocked when the server wants it to sign.
-struct Locked<'a> {
+struct KeyFile<'a> {
     file: &'a Path,
-    text: &'a str,
     login: &'a Login,
+    text: Zeroizing<String>,
+    /// None while it is locked.
+    key: Option<PrivateKey>,
+}
+
+impl KeyFile<'_> {
+    async fn open(&mut self) -> Result<&PrivateKey> {
+        let key = match self.key.take() {
+            Some(key) => key,
+            None => self.login.open(self.file, &self.text).await?,
+        };
+        Ok(self.key.insert(key))
+    }
 }
 
 /// An error of ours, inside russh.
@@ -347,7 +326,7 @@ impl From<SendError> for Ours {
     }
 }
 
-impl Signer for Locked<'_> {
+impl Signer for KeyFile<'_> {
     type Error = Ours;
 
     async fn auth_sign(
@@ -356,18 +335,24 @@ impl Signer for Locked<'_> {
         hash: Option<HashAlg>,
         mut data: Vec<u8>,
     ) -> Result<Vec<u8>, Ours> {
-        let key = self.login.open(self.file, self.text).await.map_err(Ours)?;
+        let file = self.file;
+        let key = self.open().await.map_err(Ours)?;
         let signed: Result<ssh_key::Signature, _> = match key.key_data() {
             KeypairData::Rsa(pair) => (pair, hash).try_sign(&data),
             pair => pair.try_sign(&data),
         };
-        let unsigned =
-            |_| Ours(Error::new(Kind::Auth, "the key cannot sign").at(self.file.display()));
+        let unsigned = |_| Ours(Error::new(Kind::Auth, "the key cannot sign").at(file.display()));
         let signature = signed.map_err(|_| unsigned(()))?;
         let blob = Vec::<u8>::try_from(signature).map_err(|_| unsigned(()))?;
         blob.encode(&mut data).map_err(|_| unsigned(()))?;
         Ok(data)
     }
+}
+
+/// Whether a key has a passphrase. Of PKCS#8 only the first line tells.
+fn is_locked(error: &russh::keys::Error, text: &str) -> bool {
+    matches!(error, russh::keys::Error::KeyIsEncrypted)
+        || text.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----")
 }
 
 fn is_offered(offered: &[PublicKey], key: &PublicKey) -> bool {
