@@ -11,7 +11,7 @@ use russh::client::{
     self, ChannelOpenHandle, DisconnectReason, Handle, Handler, Msg, Session as Loop,
 };
 use russh::keys::{Certificate, PrivateKey, PublicKeyOrCertificate, decode_secret_key};
-use russh::{ChannelMsg, ChannelOpenFailure, Disconnect};
+use russh::{ChannelMsg, ChannelOpenFailure, Disconnect, Preferred};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
@@ -182,13 +182,17 @@ impl Session {
         keepalive: Option<Keepalive>,
         trace: &Trace,
     ) -> Result<Self> {
+        let offer = keys.offer()?;
         let config = client::Config {
             client_id: greeting(),
             limits: no_limits(),
             window_size: WINDOW,
             maximum_packet_size: PACKET,
             channel_buffer_size: BACKLOG,
-            preferred: preferred(keys.algorithms()?),
+            preferred: Preferred {
+                host_key_certificates: offer.certificates.into(),
+                ..preferred(offer.keys)
+            },
             keepalive_interval: keepalive.map(|it| it.every),
             keepalive_max: keepalive.map_or(0, |it| it.most),
             ..client::Config::default()

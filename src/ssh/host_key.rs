@@ -26,21 +26,30 @@ pub(crate) struct HostKeys {
     pub(crate) hash_names: bool,
 }
 
+/// The algorithms of host keys that a server may choose from, best first.
+pub(super) struct Offer {
+    pub(super) keys: Vec<Algorithm>,
+    pub(super) certificates: Vec<Algorithm>,
+}
+
 impl HostKeys {
     /// The algorithms to offer: those of the keys that are known come first, so that a server with
-    /// several keys shows one of them.
+    /// several keys shows one of them. Certificates are asked for where an authority is known.
     ///
     /// # Errors
     /// A file that cannot be read could hide a changed key.
-    pub(super) fn algorithms(&self) -> Result<Vec<Algorithm>> {
-        let known = self.read()?.algorithms(&self.name, self.port);
+    pub(super) fn offer(&self) -> Result<Offer> {
+        let all = self.read()?;
+        let known = all.algorithms(&self.name, self.port);
         let mut algorithms = super::key_algorithms();
         let is_known = |algorithm: &Algorithm| match algorithm {
             Algorithm::Rsa { .. } => known.iter().any(|known| known.clone().is_rsa()),
             other => known.contains(other),
         };
         algorithms.sort_by_key(|algorithm| !is_known(algorithm));
-        Ok(algorithms)
+        let certified = all.has_authority(&self.name, self.port);
+        let certificates = if certified { algorithms.clone() } else { Vec::new() };
+        Ok(Offer { keys: algorithms, certificates })
     }
 
     fn read(&self) -> Result<KnownHosts> {
