@@ -77,6 +77,9 @@ mod interop_proxies;
 // Thousands of peers, and what strace and namespaces show: splice, cut links, full disks.
 #[cfg(feature = "interop")]
 mod interop_scale;
+// Logging in to SSH servers that nobody here wrote.
+#[cfg(feature = "interop")]
+mod interop_ssh;
 // TCP, Unix sockets, TLS and terminals with socat at the other end.
 #[cfg(feature = "interop")]
 mod interop_socat;

@@ -22,6 +22,7 @@ pub(crate) mod keys;
 pub(crate) mod peer;
 pub(crate) mod peers;
 pub(crate) mod ssh;
+pub(crate) mod sshd;
 
 pub(crate) use peer::{
     ClosedPort, Frame, Server, Ws, answer_http, exchange, tcp_server, ws_server,
