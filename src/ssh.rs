@@ -35,7 +35,7 @@ pub mod forward;
 mod host_key;
 mod keyfile;
 pub mod known_hosts;
-mod pattern;
+pub(crate) mod pattern;
 mod place;
 mod server;
 mod sessions;

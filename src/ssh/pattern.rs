@@ -1,7 +1,7 @@
 //! OpenSSH's patterns (ssh_config(5), PATTERNS): `*`, `?`, and lists with negation.
 
 /// Whether all of `text` matches a pattern of `*` and `?`.
-pub(super) fn matches(pattern: &str, text: &str) -> bool {
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut p, mut t) = (0, 0);
     // After a mismatch only the latest star needs to take one byte more: linear for one star, and
