@@ -1186,7 +1186,7 @@ _towline() {
             return 0
             ;;
         towline__subcmd__tunnel)
-            opts="-L -R -D -W -J -b -H -k -F -i -l -v -q -h -V --local --remote --dynamic --stdio --jump --keep-going --queue-timeout --metrics --status --announce --on-listen --inetd --max-peers --max-handshakes --handshake-timeout --drain --access-log --frame --text --binary --linger --idle-timeout --max-message --connect-timeout --no-proxy --header --subprotocol --origin --host --user --bearer --cookie --ping-interval --ping-timeout --max-redirects --ca --client-cert --client-key --sni --alpn --insecure --pin --ssh-config --identity --login --passphrase-file --password-file --host-key-policy --known-hosts --connections --ssh-keepalive --nats-creds --nats-nkey --nats-token-file --max-children --stop-grace --verbose --quiet --color --help --version"
+            opts="-L -R -D -W -J -b -H -k -F -i -l -v -q -h -V --local --remote --dynamic --stdio --socks-auth --allow --jump --keep-going --queue-timeout --metrics --status --announce --on-listen --inetd --max-peers --max-handshakes --handshake-timeout --drain --access-log --frame --text --binary --linger --idle-timeout --max-message --connect-timeout --no-proxy --header --subprotocol --origin --host --user --bearer --cookie --ping-interval --ping-timeout --max-redirects --ca --client-cert --client-key --sni --alpn --insecure --pin --ssh-config --identity --login --passphrase-file --password-file --host-key-policy --known-hosts --connections --ssh-keepalive --nats-creds --nats-nkey --nats-token-file --max-children --stop-grace --verbose --quiet --color --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1221,6 +1221,14 @@ _towline() {
                     return 0
                     ;;
                 -W)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socks-auth)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allow)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

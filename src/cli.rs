@@ -13,7 +13,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Rule};
 use crate::framing::Framing;
 use crate::probe::Script;
 use crate::ssh::authorized_keys::Permit;
@@ -346,23 +346,32 @@ pub struct TunnelArgs {
 /// Forwards
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Forwards")]
-#[group(required = true, multiple = true)]
+#[group(skip)]
+#[command(group = clap::ArgGroup::new("forwards").args(["local", "remote", "dynamic", "stdio"]).required(true).multiple(true))]
 pub struct ForwardArgs {
     /// Listen here, connect from there: [BIND:]PORT:HOST:HOSTPORT, with /PATH for a Unix socket on either side (repeat)
     #[arg(short = 'L', long = "local", value_name = "FORWARD")]
     pub local: Vec<Local>,
 
-    /// Listen there, connect from here; a PORT alone is a SOCKS server there (repeat)
+    /// Listen there, connect from here; a PORT alone is a proxy there, as -D is here (repeat)
     #[arg(short = 'R', long = "remote", value_name = "FORWARD")]
     pub remote: Vec<Remote>,
 
-    /// Be a SOCKS server here whose connections are made from there: [BIND:]PORT (repeat)
+    /// Be a proxy here whose connections are made from there, for SOCKS5, SOCKS4 and HTTP CONNECT: [BIND:]PORT or /PATH (repeat)
     #[arg(short = 'D', long = "dynamic", value_name = "LISTEN")]
     pub dynamic: Vec<Dynamic>,
 
     /// Join stdin and stdout to HOST:PORT or /PATH there, as a ProxyCommand does
     #[arg(short = 'W', long = "stdio", value_name = "TARGET", conflicts_with_all = ["local", "remote", "dynamic"])]
     pub stdio: Option<Stdio>,
+
+    /// Ask the clients of -D and -R PORT for this login; `@FILE` reads it from a file. SOCKS4 clients cannot log in
+    #[arg(long, value_name = "USER:PASSWORD", value_parser = value::secret, conflicts_with = "stdio")]
+    pub socks_auth: Option<value::Secret>,
+
+    /// Let these clients go here only, as *.corp.example:443 or 10.0.0.0/8:*, as far as their requests tell (repeat) [default: anywhere but to link-local and cloud metadata addresses]
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', conflicts_with = "stdio")]
+    pub allow: Vec<Rule>,
 }
 
 /// How a tunnel is kept
@@ -489,6 +498,11 @@ pub struct HttpArgs {
     /// The largest request head
     #[arg(long, value_name = "SIZE", default_value = "16KiB", value_parser = size)]
     pub max_header: Size,
+}
+
+impl HttpArgs {
+    /// The largest request head where nothing else is asked for.
+    pub const MAX_HEADER: Size = 16 << 10;
 }
 
 /// How `echo:` plays a server

@@ -112,7 +112,7 @@ impl Context {
     /// See [`Site::new`].
     pub fn for_tunnel(args: &TunnelArgs) -> Result<Self> {
         let target = Arc::new(Endpoint::console());
-        let http = HttpArgs::default();
+        let http = HttpArgs { max_header: HttpArgs::MAX_HEADER, ..HttpArgs::default() };
         let serve = Serve {
             site: Site::new(&http, &[], target.clone())?,
             target,

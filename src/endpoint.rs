@@ -36,10 +36,12 @@ mod tls;
 mod unix;
 mod ws;
 
+pub use proxy::Rule;
 pub use ws::Text;
 
 pub(crate) use exec::{Children, pass_on_lines, said};
 pub(crate) use nats::Outages;
+pub(crate) use ssh::Socks;
 pub(crate) use stdio::Console;
 pub(crate) use tcp::{HostPort, bind as bind_tcp, tune as tune_tcp};
 

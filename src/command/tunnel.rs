@@ -7,7 +7,7 @@ use crate::accept::{Listener, accept};
 use crate::cli::{ForwardArgs, TunnelArgs};
 use crate::context::Context;
 use crate::duplex::ByteStream;
-use crate::endpoint::{Call, Console, Endpoint, Shape, Side, in_connect_time};
+use crate::endpoint::{Call, Console, Endpoint, Shape, Side, Socks, in_connect_time};
 use crate::error::{Error, Kind, Result};
 use crate::framing::Framing;
 use crate::metrics::Metrics;
@@ -52,9 +52,10 @@ fn via(args: &TunnelArgs) -> Result<Endpoint> {
 
 /// The forwards as listeners and what their peers are joined to.
 fn plan(forwards: &ForwardArgs, via: &Endpoint) -> Result<Vec<(Endpoint, Endpoint)>> {
+    let socks = Socks::new(forwards)?;
     let local = forwards.local.iter().map(|forward| Endpoint::of_local(forward, via));
-    let remote = forwards.remote.iter().map(|forward| Endpoint::of_remote(forward, via));
-    let dynamic = forwards.dynamic.iter().map(|forward| Endpoint::of_dynamic(forward, via));
+    let remote = forwards.remote.iter().map(|forward| Endpoint::of_remote(forward, via, &socks));
+    let dynamic = forwards.dynamic.iter().map(|forward| Endpoint::of_dynamic(forward, via, &socks));
     local.chain(remote).chain(dynamic).collect()
 }
 

@@ -1,17 +1,17 @@
-//! `socks5://…` and `http://…`: proxies to dial through, and proxies to be.
+//! `socks5://…`, `http://…` and `socks://…`: proxies to dial through, and proxies to be.
 //!
 //! As a hop, a proxy is the way to hosts that it reaches for us. As a listener, it asks its peers
-//! where they want to go; `tcp:` takes them there.
+//! where they want to go; `tcp:` takes them there. A listener of `socks:` tells by the first byte
+//! which protocol a peer speaks.
 
 use std::fmt;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use tokio::io::AsyncWriteExt;
 
 use super::tcp::{HostPort, Tcp, authority};
 use super::{Call, Footing, Ground, Hop, Network, Scheme, Shape};
-use crate::accept::{Peer, Reply};
+use crate::accept::{Listener, Peer};
 use crate::context::Context;
 use crate::duplex::{ByteStream, Duplex};
 use crate::error::{Error, Kind, Result};
@@ -19,11 +19,17 @@ use crate::trace::Phase;
 
 mod connect;
 mod environment;
+mod listening;
 mod login;
+mod rules;
+mod socks4;
 mod socks5;
+
+pub use rules::Rule;
 
 pub(crate) use environment::from_environment;
 pub(super) use login::Login;
+pub(super) use rules::Rules;
 
 /// Where a proxy is, what it speaks, and how to log in to it.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,20 +37,26 @@ pub(crate) struct Proxy {
     protocol: Protocol,
     login: Option<Login>,
     at: HostPort,
+    /// Whether `at` is written. Over the hop before it need not be.
+    placed: bool,
+    /// Where the peers of a listener may go.
+    rules: Option<Arc<Rules>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Protocol {
     Socks5,
+    /// A listener for SOCKS5, SOCKS4 and HTTP; to dial through, SOCKS5.
+    Socks,
     Connect,
     /// Only from the environment: in an address, `tls:` is a hop of its own.
     ConnectOverTls,
 }
 
 impl Scheme for Proxy {
-    const NAMES: &'static [&'static str] = &["socks5", "http"];
-    const USAGE: &'static str = "socks5://[USER:PASSWORD@]HOST:PORT, http://...";
-    const HELP: &'static str = "a SOCKS5 or HTTP (CONNECT) proxy to dial through, or to be";
+    const NAMES: &'static [&'static str] = &["socks5", "http", "socks"];
+    const USAGE: &'static str = "socks5://[USER:PASSWORD@]HOST:PORT, http://..., socks://...";
+    const HELP: &'static str = "a SOCKS5 or HTTP (CONNECT) proxy to dial through, or to be; a listener of socks: speaks both, and SOCKS4; over the hop before no port is needed";
     const STANDS_ON: &'static [Footing] =
         &[Footing::Here, Footing::Network, Footing::Machine, Footing::Stream];
     const GIVES: Option<Footing> = Some(Footing::Network);
@@ -52,36 +64,37 @@ impl Scheme for Proxy {
     const SHAPE: Shape = Shape::Bytes;
 
     fn parse(name: &str, rest: &str) -> Result<Self, String> {
-        let protocol = if name == "http" { Protocol::Connect } else { Protocol::Socks5 };
+        let protocol = match name {
+            "http" => Protocol::Connect,
+            "socks" => Protocol::Socks,
+            _ => Protocol::Socks5,
+        };
         Self::of(protocol, rest, None)
     }
 
     async fn carry(&self, ground: Ground, call: &Call<'_>) -> Result<Ground> {
+        if !self.placed && !matches!(ground, Ground::Stream(_)) {
+            return Err(self.no_port());
+        }
         let stream = ground.open(&self.at, call).await?;
         Ok(self.clone().over(stream))
     }
 
     fn socket(&self) -> Option<Hop> {
-        Some(Hop::Tcp(Tcp::at(self.at.clone())))
+        self.placed.then(|| Hop::Tcp(Tcp::at(self.at.clone())))
+    }
+
+    async fn listen(&self, _: &Arc<Context>) -> Result<Listener> {
+        Err(self.no_port())
     }
 
     async fn answer(
         &self,
-        mut stream: ByteStream,
+        stream: ByteStream,
         peer: &mut Peer,
         cx: &Arc<Context>,
     ) -> Result<Duplex> {
-        let login = self.login.as_ref();
-        if self.protocol == Protocol::Socks5 {
-            peer.asked = Some(socks5::answer(&mut stream, login).await?);
-            peer.reply = Some(reply(socks5::outcome));
-            return Ok(Duplex::Bytes(stream));
-        }
-        let max = cx.serve.as_ref().map_or(connect::MAX_HEAD, |serve| serve.http.max_header);
-        let (asked, early) = connect::answer(&mut stream, login, max).await?;
-        peer.asked = Some(asked);
-        peer.reply = Some(reply(connect::outcome));
-        Ok(Duplex::Bytes(stream.unread(early)))
+        listening::answer(self, stream, peer, cx).await
     }
 }
 
@@ -91,12 +104,31 @@ impl Proxy {
         if let Some(login) = &login {
             protocol.check(login)?;
         }
-        Ok(Self { protocol, login, at: HostPort::parse(host, default)? })
+        let placed = !host.is_empty() || default.is_some();
+        let at = HostPort::parse(host, if placed { default } else { Some(0) })?;
+        Ok(Self { protocol, login, at, placed, rules: None })
+    }
+
+    /// A listener of `socks:`, over the hop before if it has no place of its own.
+    pub(super) fn of_socks(at: Option<HostPort>, login: Option<Login>, rules: Rules) -> Self {
+        let placed = at.is_some();
+        let at = at.unwrap_or(HostPort { host: String::new(), port: 0 });
+        Self { protocol: Protocol::Socks, login, at, placed, rules: Some(Arc::new(rules)) }
+    }
+
+    fn no_port(&self) -> Error {
+        let name = self.protocol.name();
+        Error::new(Kind::Usage, format!("a port is missing, as in {name}://:1080"))
     }
 
     /// Whether its peers have to log in.
     pub(super) fn asks(&self) -> bool {
         self.login.is_some()
+    }
+
+    /// Where it is, as written.
+    fn place(&self) -> String {
+        if self.placed { self.at.to_string() } else { String::new() }
     }
 
     /// Everything that can be reached by asking this proxy over `stream`.
@@ -111,7 +143,9 @@ impl Proxy {
         let host = if to.host.is_empty() { "127.0.0.1" } else { &to.host };
         let to = &HostPort { host: host.to_owned(), port: to.port };
         let asked = match self.protocol {
-            Protocol::Socks5 => socks5::ask(&mut stream, to, login).await.map(|()| stream),
+            Protocol::Socks5 | Protocol::Socks => {
+                socks5::ask(&mut stream, to, login).await.map(|()| stream)
+            }
             Protocol::Connect | Protocol::ConnectOverTls => {
                 connect::ask(&mut stream, to, login).await.map(|early| stream.unread(early))
             }
@@ -124,6 +158,7 @@ impl Protocol {
     fn name(self) -> &'static str {
         match self {
             Self::Socks5 => "socks5",
+            Self::Socks => "socks",
             Self::Connect => "http",
             Self::ConnectOverTls => "https",
         }
@@ -131,25 +166,30 @@ impl Protocol {
 
     /// Whether the protocol can say this login.
     fn check(self, login: &Login) -> Result<(), String> {
-        match self {
-            Self::Socks5 if login.user.len().max(login.password.len()) > 255 => {
-                Err("SOCKS5 takes user names and passwords of at most 255 bytes".into())
-            }
-            Self::Connect | Self::ConnectOverTls if login.user.contains(':') => {
-                Err("an HTTP user name cannot have a colon".into())
-            }
-            _ => Ok(()),
+        let http = matches!(self, Self::Connect | Self::ConnectOverTls | Self::Socks);
+        let socks = matches!(self, Self::Socks5 | Self::Socks);
+        if socks && login.user.len().max(login.password.len()) > 255 {
+            return Err("SOCKS5 takes user names and passwords of at most 255 bytes".into());
         }
+        if http && login.user.contains(':') {
+            return Err("an HTTP user name cannot have a colon".into());
+        }
+        Ok(())
     }
 }
 
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://", self.protocol.name())?;
-        if let Some(login) = &self.login {
-            login.fmt(f)?;
+        let name = self.protocol.name();
+        match &self.login {
+            None if !self.placed => return write!(f, "{name}:"),
+            None => write!(f, "{name}://")?,
+            Some(login) => {
+                write!(f, "{name}://")?;
+                login.fmt(f)?;
+            }
         }
-        write!(f, "{}", self.at)
+        if self.placed { write!(f, "{}", self.at) } else { Ok(()) }
     }
 }
 
@@ -187,11 +227,11 @@ impl Refusal {
     fn by(self, proxy: &Proxy) -> Error {
         match self {
             Self::Target(why) => {
-                Error::new(Kind::Refused, format!("{why}, says the proxy {}", proxy.at))
+                Error::new(Kind::Refused, format!("{why}, says the proxy {}", proxy.place()))
             }
             Self::Login(why) => {
                 let error = Error::new(Kind::Auth, why).at(format_args!("{proxy:#}"));
-                let (name, at) = (proxy.protocol.name(), &proxy.at);
+                let (name, at) = (proxy.protocol.name(), proxy.place());
                 error.hint(format!("the login stands before the host: {name}://USER:PASSWORD@{at}"))
             }
             Self::Proxy(error) => error.at(format_args!("{proxy:#}")),
@@ -215,40 +255,11 @@ fn lost(error: std::io::Error) -> Error {
     }
 }
 
-/// Says to the peer of a listener what came of its request, as `outcome` writes it.
-fn reply(outcome: fn(Result<(), &Error>) -> Vec<u8>) -> Reply {
-    Box::new(move |mut peer, result| {
-        let words = outcome(result);
-        Box::pin(async move {
-            let Duplex::Bytes(stream) = &mut peer else { return Ok(peer) };
-            match result {
-                Ok(()) => say(stream, &words).await.map_err(lost)?,
-                Err(error) => {
-                    last_words(stream, &words).await;
-                    return Err(error.clone());
-                }
-            }
-            Ok(peer)
-        })
-    })
-}
-
-async fn say(stream: &mut ByteStream, words: &[u8]) -> std::io::Result<()> {
-    stream.write_all(words).await?;
-    stream.flush().await
-}
-
-/// The last words on a connection. Whether they arrive is not ours to know.
-async fn last_words(stream: &mut ByteStream, words: &[u8]) {
-    let _ = say(stream, words).await;
-    let _ = stream.shutdown().await;
-    stream.discard().await;
-}
-
 #[cfg(test)]
 mod tests {
+    use super::listening::{Asked, hear, reply};
     use super::*;
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::UnixStream;
 
     /// Both parts of a protocol against each other: what the client is told, and what it hears
@@ -263,22 +274,14 @@ mod tests {
         let (near, far) = UnixStream::pair().unwrap();
         let serve = async {
             let mut stream = ByteStream::Unix(far);
-            let login = server.login.as_ref();
-            let asked = match server.protocol {
-                Protocol::Socks5 => socks5::answer(&mut stream, login).await?,
-                _ => connect::answer(&mut stream, login, connect::MAX_HEAD).await?.0,
-            };
-            let outcome = match server.protocol {
-                Protocol::Socks5 => socks5::outcome,
-                _ => connect::outcome,
-            };
+            let Asked { to, outcome, .. } = hear(&server, &mut stream, connect::MAX_HEAD).await?;
             let near = Duplex::Bytes(stream);
             let Duplex::Bytes(mut stream) =
                 reply(outcome)(near, result.as_ref().map(|_| ())).await?
             else {
                 unreachable!()
             };
-            stream.write_all(format!("this is {asked}").as_bytes()).await.unwrap();
+            stream.write_all(format!("this is {to}").as_bytes()).await.unwrap();
             Ok(())
         };
         let dial = async {

@@ -25,6 +25,7 @@ mod forward;
 mod tunnel;
 
 pub(super) use forward::listen;
+pub(crate) use tunnel::Socks;
 
 /// An SSH server, as the user knows it: the name may stand in ssh_config.
 #[derive(Clone, Debug, PartialEq)]

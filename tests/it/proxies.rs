@@ -1,4 +1,5 @@
-//! `socks5:` and `http:`, as hops to dial through and as listeners; proxies from the environment.
+//! `socks5:`, `http:` and `socks:`, as hops to dial through and as listeners; proxies from the
+//! environment.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
@@ -6,6 +7,28 @@ use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
 use crate::support::{ClosedPort, Server, Towline, Ws, exchange, tcp_server, ws_server};
 
 const SCHEMES: [&str; 2] = ["socks5", "http"];
+
+/// Requests for one place in every protocol that a listener of `socks:` speaks, and the answer.
+fn requests(host: Ipv4Addr, port: u16) -> [(&'static str, Vec<u8>, &'static [u8]); 4] {
+    let (octets, port_bytes) = (host.octets(), port.to_be_bytes());
+    let granted5 = b"\x05\x00\x05\x00\x00\x01\0\0\0\0\0\0";
+    let granted4 = b"\x00\x5a\0\0\0\0\0\0";
+    let name = host.to_string();
+    [
+        ("SOCKS5", [b"\x05\x01\x00\x05\x01\x00\x01", &octets[..], &port_bytes].concat(), granted5),
+        ("SOCKS4", [b"\x04\x01", &port_bytes[..], &octets, b"me\0"].concat(), granted4),
+        (
+            "SOCKS4a",
+            [b"\x04\x01", &port_bytes[..], b"\0\0\0\x01\0", name.as_bytes(), b"\0"].concat(),
+            granted4,
+        ),
+        (
+            "HTTP",
+            format!("CONNECT {name}:{port} HTTP/1.1\r\n\r\n").into_bytes(),
+            b"HTTP/1.1 200 Connection Established\r\n\r\n",
+        ),
+    ]
+}
 
 /// Says everything back until the end of the input.
 fn echo_server() -> Server {
@@ -297,6 +320,108 @@ fn a_socks5_listener_answers_those_who_do_not_speak_it() {
     assert!(ask(b"GET / HTTP/1.1\r\n\r\n").ends_with("\r\n\r\nthis is a SOCKS5 proxy\n"));
     // Only a login is offered, and none is wanted.
     assert_eq!(ask(b"\x05\x01\x02"), "\x05\u{fffd}");
+}
+
+#[test]
+fn a_socks_listener_speaks_what_its_peer_speaks() {
+    let target = echo_server();
+    let proxy = Towline::serve(["socks://127.0.0.1:0", "tcp:"]);
+    assert!(proxy.address().starts_with("socks://127.0.0.1:"), "{}", proxy.address());
+    for (protocol, request, granted) in requests(Ipv4Addr::LOCALHOST, target.port()) {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, proxy.port())).unwrap();
+        stream.write_all(&[&request[..], b"early"].concat()).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let expected = [granted, b"early"].concat();
+        assert_eq!(answer, expected, "{protocol}: {}", String::from_utf8_lossy(&answer));
+    }
+    // To dial through it is SOCKS5.
+    let target = format!("tcp://{}", target.address());
+    through(&proxy.address(), &target).run().code(0).stdout("hello\n").stderr_is_empty();
+}
+
+#[test]
+fn a_socks_listener_with_a_login_knows_no_socks4() {
+    let target = echo_server();
+    let proxy = Towline::serve(["-v", "socks://me:secret@127.0.0.1:0", "tcp:"]);
+    let refusals: [&[u8]; 4] =
+        [b"\x05\xff", b"\x00\x5b\0\0\0\0\0\0", b"\x00\x5b\0\0\0\0\0\0", b"HTTP/1.1 407 "];
+    let requests = requests(Ipv4Addr::LOCALHOST, target.port());
+    for ((protocol, request, _), refusal) in requests.iter().zip(refusals) {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, proxy.port())).unwrap();
+        stream.write_all(request).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        assert!(answer.starts_with(refusal), "{protocol}: {answer:?}");
+    }
+    proxy.stderr_line(|line| line.ends_with("a login is asked for, which SOCKS4 does not have"));
+    let (at, target) =
+        (format!("127.0.0.1:{}", proxy.port()), format!("tcp://{}", target.address()));
+    for scheme in ["socks", "socks5", "http"] {
+        let run = through(&format!("{scheme}://me:secret@{at}"), &target).run();
+        run.code(0).stdout("hello\n");
+    }
+}
+
+#[test]
+fn a_socks_listener_says_what_it_does_not_do() {
+    let proxy = Towline::serve(["-v", "socks://127.0.0.1:0", "tcp:"]);
+    let ask = |request: &[u8]| exchange(proxy.port(), request).into_bytes();
+    for (command, name) in [(2, "BIND"), (3, "UDP ASSOCIATE")] {
+        let answer = ask(&[5, 1, 0, 5, command, 0, 1, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(answer, [5, 0, 5, 7, 0, 1, 0, 0, 0, 0, 0, 0], "{name}");
+        let line = format!("asks for {name}; this proxy knows CONNECT only");
+        proxy.stderr_line(|it| it.ends_with(&line));
+    }
+    let closed = ClosedPort::new();
+    let refused = [b"\x04\x01", &closed.port.to_be_bytes()[..], b"\x7f\0\0\x01\0"].concat();
+    let long = [&b"\x04\x01\x00\x50\x7f\0\0\x01"[..], &[b'x'; 300]].concat();
+    for (request, what) in [
+        (&b"\x04\x02\x00\x50\x7f\0\0\x01\0"[..], "BIND"),
+        (b"\x04\x01\x00\x50\0\0\0\x01\0a/b\0", "a host that is no name"),
+        (b"\x04\x01\x00\x50\0\0\0\x01\0\0", "no host"),
+        (&long, "a user name without an end"),
+        (&refused, "a closed port"),
+    ] {
+        let answer = exchange(proxy.port(), request);
+        assert_eq!(answer.as_bytes(), b"\x00\x5b\0\0\0\0\0\0", "{what}");
+    }
+    assert_eq!(ask(b"\x16\x03\x01 and more"), b"");
+    proxy.stderr_line(|line| line.ends_with("not a request of socks: the first byte is 0x16"));
+}
+
+#[test]
+fn a_proxy_without_a_place_stands_on_the_hop_before() {
+    let target = echo_server();
+    let target = format!("tcp://{}", target.address());
+    for scheme in ["socks", "socks5", "http"] {
+        for login in ["", "//me:secret@"] {
+            let hop = format!("{scheme}:{login}");
+            let proxy = Towline::serve([&format!("tcp://127.0.0.1:0,{hop}"), "tcp:"]);
+            let shown = hop.replace("secret", "***");
+            assert!(proxy.address().ends_with(&format!(",{shown}")), "{}", proxy.address());
+            let carrier = format!("tcp://127.0.0.1:{},{hop}", proxy.port());
+            through(&carrier, &target).run().code(0).stdout("hello\n");
+        }
+        let hop = format!("{scheme}:");
+        let why = format!("a port is missing, as in {scheme}://:1080");
+        Towline::new().args(["serve", &hop, "tcp:"]).run().code(2).stderr_has(&why);
+        Towline::connect([format!("{hop},tcp://a:1")]).run().code(2).stderr_has(&why);
+    }
+}
+
+#[test]
+fn flags_for_the_clients_of_a_tunnel_need_some() {
+    let tunnel = |args: &[&str]| Towline::new().arg("tunnel").args(args).arg("127.0.0.1:1").run();
+    for flag in [["--socks-auth", "me:secret"], ["--allow", "*:443"]] {
+        let local = tunnel(&[&["-L", "0:localhost:1"], &flag[..]].concat());
+        local.code(2).stderr_has(&format!("{} needs a SOCKS server", flag[0]));
+        tunnel(&[&["-W", "a:1"], &flag[..]].concat()).code(2).stderr_has("cannot be used with");
+    }
+    let login = tunnel(&["-D", "0", "--socks-auth", "secret"]);
+    login.code(2).stderr_has("--socks-auth: a login is USER:PASSWORD").stderr_lacks("secret");
+    tunnel(&["-D", "0", "--allow", "a:x"]).code(2).stderr_has("`a:x` is not HOST:PORT");
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::io::AsyncReadExt;
 
-use super::{Login, Refusal, last_words, say};
+use super::listening::{Outcome, last_words, say};
+use super::{Login, Refusal};
 use crate::duplex::ByteStream;
 use crate::endpoint::HostPort;
 use crate::error::{Error, Kind, Result};
@@ -90,15 +91,15 @@ async fn why(stream: &mut ByteStream, response: &Response, mut body: BytesMut) -
     }
 }
 
-/// Reads the request of a peer, up to the answer that [`outcome`] gives; what it said after it is
-/// returned too.
+/// Reads the request of a peer, up to the answer that [`outcome`] gives. `early` is what was read
+/// of it before, and then what the peer said after it.
 pub(super) async fn answer(
     stream: &mut ByteStream,
+    early: &mut BytesMut,
     login: Option<&Login>,
     max: usize,
-) -> Result<(HostPort, BytesMut)> {
-    let mut early = BytesMut::new();
-    let request = match read_request(stream, &mut early, max).await {
+) -> Result<HostPort> {
+    let request = match read_request(stream, early, max).await {
         Ok(Some(request)) => request,
         Ok(None) => return Err(Error::new(Kind::Lost, "connection closed before a request")),
         Err(error) => {
@@ -110,7 +111,7 @@ pub(super) async fn answer(
         }
     };
     match decide(&request, login) {
-        Ok(to) => Ok((to, early)),
+        Ok(to) => Ok(to),
         Err((response, error)) => {
             last_words(stream, &said(response, error.what())).await;
             Err(error)
@@ -146,15 +147,18 @@ fn admits(login: &Login, credentials: &str) -> bool {
 }
 
 /// The answer to a request, once it is known what came of it.
-pub(super) fn outcome(result: Result<(), &Error>) -> Vec<u8> {
-    let Err(error) = result else {
-        return Response::new(200, "Connection Established").to_string().into();
-    };
-    let response = match error.kind() {
-        Kind::Timeout => Response::new(504, "Gateway Timeout"),
-        _ => Response::new(502, "Bad Gateway"),
-    };
-    said(response, error.what())
+pub(super) fn outcome(outcome: Outcome<'_>) -> Vec<u8> {
+    match outcome {
+        Outcome::Connected => Response::new(200, "Connection Established").to_string().into(),
+        Outcome::Forbidden => said(Response::new(403, "Forbidden"), "not allowed"),
+        Outcome::Failed(error) => {
+            let response = match error.kind() {
+                Kind::Timeout => Response::new(504, "Gateway Timeout"),
+                _ => Response::new(502, "Bad Gateway"),
+            };
+            said(response, error.what())
+        }
+    }
 }
 
 /// An answer that ends the connection, with its reason as the body.

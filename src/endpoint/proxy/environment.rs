@@ -40,7 +40,7 @@ pub(crate) async fn from_environment(
             Protocol::ConnectOverTls => {
                 call.cx.tls.connect(stream, &proxy.at.host, &[], call).await
             }
-            Protocol::Socks5 | Protocol::Connect => Ok(stream),
+            Protocol::Socks5 | Protocol::Socks | Protocol::Connect => Ok(stream),
         }
     };
     let stream = connect.await.map_err(|error| {
@@ -160,7 +160,8 @@ fn is_within(host: &str, domain: &str) -> bool {
         && sub.is_some_and(|sub| sub.is_empty() || sub.ends_with(b"."))
 }
 
-fn in_network(ip: IpAddr, network: IpAddr, bits: u32) -> bool {
+/// Whether an address begins with the first `bits` of `network`.
+pub(super) fn in_network(ip: IpAddr, network: IpAddr, bits: u32) -> bool {
     let same = |ip: u128, network: u128, width: u32| {
         bits <= width && (bits == 0 || (ip ^ network) >> (width - bits) == 0)
     };

@@ -6,6 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
+use super::Protocol;
+
 /// What stays as it is in a user name and a password: the unreserved characters of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -28,6 +30,13 @@ impl Login {
         let login =
             Self { user: decode(user, "user name")?, password: decode(password, "password")? };
         Ok((Some(login), host))
+    }
+
+    /// Takes `USER:PASSWORD` as it is, which a client of any protocol has to be able to say.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let (user, password) = text.split_once(':').ok_or("a login is USER:PASSWORD")?;
+        let login = Self { user: user.to_owned(), password: password.to_owned() };
+        Protocol::Socks.check(&login).map(|()| login)
     }
 
     /// The credentials of HTTP basic authentication (RFC 7617), which cannot have a colon in the

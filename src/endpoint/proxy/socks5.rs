@@ -6,12 +6,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use tokio::io::AsyncReadExt;
 
-use super::{Login, Refusal, last_words, lost, say};
+use super::listening::{Outcome, last_words, say};
+use super::{Login, Refusal, lost};
 use crate::duplex::ByteStream;
 use crate::endpoint::HostPort;
 use crate::error::{Error, Kind, Result};
 
-const VERSION: u8 = 5;
+pub(super) const VERSION: u8 = 5;
 /// The version of the login inside.
 const LOGIN_VERSION: u8 = 1;
 const CONNECT: u8 = 1;
@@ -26,6 +27,7 @@ const IPV6: u8 = 4;
 
 const GRANTED: u8 = 0;
 const FAILURE: u8 = 1;
+const NOT_ALLOWED: u8 = 2;
 const NETWORK_UNREACHABLE: u8 = 3;
 const HOST_UNREACHABLE: u8 = 4;
 const CONNECTION_REFUSED: u8 = 5;
@@ -105,18 +107,21 @@ async fn host(stream: &mut ByteStream, kind: u8) -> std::io::Result<Option<HostP
     let host = match kind {
         IPV4 => Ipv4Addr::from(read::<4>(stream).await?).to_string(),
         IPV6 => Ipv6Addr::from(read::<16>(stream).await?).to_string(),
-        NAME => {
-            let name = String::from_utf8(string(stream).await?).unwrap_or_default();
-            let plain = HostPort::parse(&name, Some(0)).is_ok_and(|to| to.host == name);
-            if plain || name.parse::<IpAddr>().is_ok() { name } else { String::new() }
-        }
+        NAME => name(string(stream).await?),
         _ => return Ok(None),
     };
     let port = u16::from_be_bytes(read(stream).await?);
     Ok(Some(HostPort { host, port }))
 }
 
-async fn read<const N: usize>(stream: &mut ByteStream) -> std::io::Result<[u8; N]> {
+/// What stands in a request as a name; empty if it is none.
+pub(super) fn name(bytes: Vec<u8>) -> String {
+    let name = String::from_utf8(bytes).unwrap_or_default();
+    let plain = HostPort::parse(&name, Some(0)).is_ok_and(|to| to.host == name);
+    if plain || name.parse::<IpAddr>().is_ok() { name } else { String::new() }
+}
+
+pub(super) async fn read<const N: usize>(stream: &mut ByteStream) -> std::io::Result<[u8; N]> {
     let mut bytes = [0; N];
     stream.read_exact(&mut bytes).await?;
     Ok(bytes)
@@ -138,7 +143,7 @@ fn wrong(what: String) -> Refusal {
 fn words(reply: u8) -> String {
     let words = match reply {
         FAILURE => "general failure",
-        2 => "connection not allowed",
+        NOT_ALLOWED => "connection not allowed",
         NETWORK_UNREACHABLE => "network is unreachable",
         HOST_UNREACHABLE => "host is unreachable",
         CONNECTION_REFUSED => "connection refused",
@@ -150,13 +155,8 @@ fn words(reply: u8) -> String {
     words.to_owned()
 }
 
-/// Reads the request of a peer, up to the answer that [`outcome`] gives.
+/// Reads the request of a peer after its first byte, up to the answer that [`outcome`] gives.
 pub(super) async fn answer(stream: &mut ByteStream, login: Option<&Login>) -> Result<HostPort> {
-    let [version] = read(stream).await.map_err(lost)?;
-    if version != VERSION {
-        last_words(stream, foreign(version)).await;
-        return Err(Error::new(Kind::Handshake, format!("SOCKS version {version}, not 5")));
-    }
     let methods = string(stream).await.map_err(lost)?;
     let method = if login.is_some() { WITH_LOGIN } else { NO_LOGIN };
     if !methods.contains(&method) {
@@ -172,7 +172,7 @@ pub(super) async fn answer(stream: &mut ByteStream, login: Option<&Login>) -> Re
     }
     let [_, command, _, kind] = read(stream).await.map_err(lost)?;
     let (code, why) = match host(stream, kind).await.map_err(lost)? {
-        _ if command != CONNECT => (NO_SUCH_COMMAND, format!("command {command}, not CONNECT")),
+        _ if command != CONNECT => (NO_SUCH_COMMAND, foreign_command(command)),
         Some(to) if !to.host.is_empty() => return Ok(to),
         Some(_) => (FAILURE, "an impossible host name".to_owned()),
         None => (NO_SUCH_ADDRESS, format!("an address of type {kind}")),
@@ -181,8 +181,17 @@ pub(super) async fn answer(stream: &mut ByteStream, login: Option<&Login>) -> Re
     Err(Error::new(Kind::Handshake, why))
 }
 
+fn foreign_command(command: u8) -> String {
+    let name = match command {
+        2 => "BIND",
+        3 => "UDP ASSOCIATE",
+        _ => return format!("command {command}, not CONNECT"),
+    };
+    format!("asks for {name}; this proxy knows CONNECT only")
+}
+
 /// What a client of another protocol understands.
-fn foreign(first: u8) -> &'static [u8] {
+pub(super) fn foreign(first: u8) -> &'static [u8] {
     match first {
         // Request rejected or failed; SOCKS4 has no better word for it.
         4 => &[0, 0x5b, 0, 0, 0, 0, 0, 0],
@@ -206,10 +215,11 @@ async fn admit(stream: &mut ByteStream, login: &Login) -> Result<()> {
 }
 
 /// The answer to a request, once it is known what came of it.
-pub(super) fn outcome(result: Result<(), &Error>) -> Vec<u8> {
-    let code = match result {
-        Ok(()) => GRANTED,
-        Err(error) => match error.kind() {
+pub(super) fn outcome(outcome: Outcome<'_>) -> Vec<u8> {
+    let code = match outcome {
+        Outcome::Connected => GRANTED,
+        Outcome::Forbidden => NOT_ALLOWED,
+        Outcome::Failed(error) => match error.kind() {
             Kind::Refused if error.what().contains("network is unreachable") => NETWORK_UNREACHABLE,
             Kind::Refused if error.what().contains("no route to host") => HOST_UNREACHABLE,
             Kind::Refused => CONNECTION_REFUSED,
@@ -241,12 +251,12 @@ mod tests {
 
     #[test]
     fn failures_keep_their_meaning() {
-        let code = |kind, what: &str| outcome(Err(&Error::new(kind, what)))[1];
+        let code = |kind, what: &str| outcome(Outcome::Failed(&Error::new(kind, what)))[1];
         assert_eq!(code(Kind::Refused, "connection refused"), 5);
         assert_eq!(code(Kind::Refused, "network is unreachable"), 3);
         assert_eq!(code(Kind::Resolve, "cannot resolve `x`"), 4);
         assert_eq!(code(Kind::Timeout, "no connection within 10s"), 4);
         assert_eq!(code(Kind::Tls, "bad certificate"), 1);
-        assert_eq!(outcome(Ok(()))[1], 0);
+        assert_eq!(outcome(Outcome::Connected)[1], 0);
     }
 }

@@ -6,13 +6,52 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::endpoint::proxy::Proxy;
+use crate::cli::ForwardArgs;
+use crate::cli::value::Secret;
+use crate::endpoint::proxy::{Login, Proxy, Rules};
 use crate::endpoint::tcp::{HostPort, Tcp};
 use crate::endpoint::unix::Unix;
 use crate::endpoint::{Call, Endpoint, Ground, Hop, Scheme};
 use crate::error::{Error, Kind, Result};
 use crate::ssh::Session;
 use crate::ssh::forward::{Bind, Dynamic, Listen, Local, Remote, Stdio, Target};
+
+/// What the SOCKS servers of a tunnel ask of their clients.
+pub(crate) struct Socks {
+    login: Option<Login>,
+    rules: Rules,
+}
+
+impl Socks {
+    /// From `--socks-auth` and `--allow`.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] for a login that is none, and for flags that nothing heeds.
+    pub(crate) fn new(forwards: &ForwardArgs) -> Result<Self> {
+        let ForwardArgs { socks_auth, allow, dynamic, remote, .. } = forwards;
+        let heeded = !dynamic.is_empty() || remote.iter().any(|it| it.target.is_none());
+        let flag = match (socks_auth, allow.is_empty()) {
+            (Some(_), _) => Some("--socks-auth"),
+            (None, false) => Some("--allow"),
+            (None, true) => None,
+        };
+        if let (false, Some(flag)) = (heeded, flag) {
+            return Err(Error::new(Kind::Usage, format!("{flag} needs a SOCKS server"))
+                .hint("it is about -D, and -R with a port alone"));
+        }
+        let login = socks_auth.as_ref().map(Secret::reveal).map(Login::parse).transpose();
+        let login = login.map_err(|why| Error::new(Kind::Usage, why).at("--socks-auth"))?;
+        Ok(Self { login, rules: Rules::new(allow) })
+    }
+
+    fn at(&self, place: Option<HostPort>) -> Hop {
+        Hop::Proxy(Proxy::of_socks(place, self.login.clone(), self.rules.clone()))
+    }
+
+    fn over_a_socket(&self) -> Hop {
+        self.at(None)
+    }
+}
 
 impl Endpoint {
     /// `-L`: what to listen on, and what to join peers to.
@@ -21,17 +60,21 @@ impl Endpoint {
     }
 
     /// `-R`: the same from the other side.
-    pub(crate) fn of_remote(forward: &Remote, via: &Self) -> Result<(Self, Self)> {
+    pub(crate) fn of_remote(forward: &Remote, via: &Self, socks: &Socks) -> Result<(Self, Self)> {
         let there = far_listen(&forward.listen)?;
         match &forward.target {
             Some(to) => Ok((via.then([there])?, Self::here([target(to)?])?)),
-            None => Ok((via.then([there, socks()?])?, Self::here([anywhere()?])?)),
+            None => Ok((via.then([there, socks.over_a_socket()])?, Self::here([anywhere()?])?)),
         }
     }
 
     /// `-D`: a SOCKS server whose connections are made from there.
-    pub(crate) fn of_dynamic(forward: &Dynamic, via: &Self) -> Result<(Self, Self)> {
-        Ok((Self::here([listen(&forward.listen)?, socks()?])?, via.then([anywhere()?])?))
+    pub(crate) fn of_dynamic(forward: &Dynamic, via: &Self, socks: &Socks) -> Result<(Self, Self)> {
+        let here = match listen(&forward.listen)? {
+            Hop::Tcp(tcp) => vec![socks.at(tcp.to().cloned())],
+            socket => vec![socket, socks.over_a_socket()],
+        };
+        Ok((Self::here(here)?, via.then([anywhere()?])?))
     }
 
     /// `-W`: what to join the console to.
@@ -109,11 +152,6 @@ fn unix(path: &Path) -> Result<Hop> {
     let usable = path.to_str().ok_or_else(|| "a path that is not UTF-8".to_owned());
     let hop = usable.and_then(|path| Unix::parse("unix", path));
     hop.map(Hop::Unix).map_err(|what| Error::new(Kind::Usage, what))
-}
-
-fn socks() -> Result<Hop> {
-    let hop = Proxy::parse("socks5", "//:0");
-    hop.map(Hop::Proxy).map_err(|what| Error::new(Kind::Usage, what))
 }
 
 fn anywhere() -> Result<Hop> {
