@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::ports::Port;
+use super::ports::{Place, Port};
 use super::visit::Visit;
 use crate::context::Context;
 use crate::duplex::{ByteStream, Duplex};
@@ -26,7 +26,7 @@ use crate::trace::Trace;
 pub(super) struct Forwards {
     visit: Arc<Visit>,
     /// What is listened on, as the client knows it.
-    listening: HashMap<(String, u16), CancellationToken>,
+    listening: HashMap<Place, CancellationToken>,
 }
 
 impl Forwards {
@@ -87,8 +87,8 @@ impl Forwards {
             return None;
         }
         if at.port != 0 {
-            let taking = visit.server.ports.take_over(at.port, &identity);
-            timeout(RELEASE, taking).await.ok()?;
+            let place = (at.host.clone(), at.port);
+            timeout(RELEASE, visit.server.ports.take_over(&place, &identity)).await.ok()?;
         }
         // Without a host it is every address; IPv6 sockets take IPv4 as well.
         let all = at.host.is_empty() || at.host == "*";
@@ -109,7 +109,7 @@ impl Forwards {
         };
         let port = sockets.first()?.local_addr().ok()?.port();
         let release = visit.over.child_token();
-        let held = visit.server.ports.hold(port, identity, release.clone());
+        let held = visit.server.ports.hold((at.host.clone(), port), identity, release.clone());
         self.listening.insert((at.host.clone(), port), release);
         report::verbose(format_args!("{}: listening on {}:{port} for it", visit.address, at.host));
         let listening =

@@ -9,7 +9,10 @@ use crate::lock::lock;
 
 /// Who has which.
 #[derive(Default)]
-pub(super) struct Ports(Mutex<HashMap<u16, Held>>);
+pub(super) struct Ports(Mutex<HashMap<Place, Held>>);
+
+/// A host, as the client asked for it, and a port.
+pub(super) type Place = (String, u16);
 
 #[derive(Clone)]
 struct Held {
@@ -28,10 +31,10 @@ pub(super) struct Port {
 
 impl Ports {
     /// Takes a port away from a former session of the same client, and waits until it is free.
-    pub(super) async fn take_over(&self, port: u16, identity: &str) {
+    pub(super) async fn take_over(&self, place: &Place, identity: &str) {
         let held = {
             let held = lock(&self.0);
-            held.get(&port).filter(|held| *held.identity == *identity).cloned()
+            held.get(place).filter(|held| *held.identity == *identity).cloned()
         };
         if let Some(held) = held {
             held.release.cancel();
@@ -40,12 +43,17 @@ impl Ports {
     }
 
     /// Writes down whose a port is.
-    pub(super) fn hold(&self, port: u16, identity: Arc<str>, release: CancellationToken) -> Port {
+    pub(super) fn hold(
+        &self,
+        place: Place,
+        identity: Arc<str>,
+        release: CancellationToken,
+    ) -> Port {
         let free = CancellationToken::new();
         let held = Held { identity, release: release.clone(), free: free.clone() };
         let mut all = lock(&self.0);
         all.retain(|_, held| !held.free.is_cancelled());
-        all.insert(port, held);
+        all.insert(place, held);
         Port { release, free }
     }
 }
