@@ -216,6 +216,7 @@ Register-ArgumentCompleter -Native -CommandName 'towline' -ScriptBlock {
             [CompletionResult]::new('--no-page', '--no-page', [CompletionResultType]::ParameterName, 'Serve no such page')
             [CompletionResult]::new('--no-status', '--no-status', [CompletionResultType]::ParameterName, 'Do not answer /healthz and /metrics')
             [CompletionResult]::new('--tls-self-signed', '--tls-self-signed', [CompletionResultType]::ParameterName, 'Make a certificate for this run and print the fingerprint to --pin')
+            [CompletionResult]::new('--allow-peers', '--allow-peers', [CompletionResultType]::ParameterName, 'Let clients offer ports to each other under their own names: `ssh -R anna:22:localhost:22 SERVER`, then `ssh -J SERVER anna`')
             [CompletionResult]::new('--text', '--text', [CompletionResultType]::ParameterName, 'Send everything as text messages')
             [CompletionResult]::new('-b', '-b', [CompletionResultType]::ParameterName, 'Send everything as binary messages')
             [CompletionResult]::new('--binary', '--binary', [CompletionResultType]::ParameterName, 'Send everything as binary messages')

@@ -211,6 +211,7 @@ set edit:completion:arg-completer[towline] = {|@words|
             cand --no-page 'Serve no such page'
             cand --no-status 'Do not answer /healthz and /metrics'
             cand --tls-self-signed 'Make a certificate for this run and print the fingerprint to --pin'
+            cand --allow-peers 'Let clients offer ports to each other under their own names: `ssh -R anna:22:localhost:22 SERVER`, then `ssh -J SERVER anna`'
             cand --text 'Send everything as text messages'
             cand -b 'Send everything as binary messages'
             cand --binary 'Send everything as binary messages'

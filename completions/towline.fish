@@ -221,6 +221,7 @@ complete -c towline -n "__fish_towline_using_subcommand serve" -l page -d 'Serve
 complete -c towline -n "__fish_towline_using_subcommand serve" -l no-page -d 'Serve no such page'
 complete -c towline -n "__fish_towline_using_subcommand serve" -l no-status -d 'Do not answer /healthz and /metrics'
 complete -c towline -n "__fish_towline_using_subcommand serve" -l tls-self-signed -d 'Make a certificate for this run and print the fingerprint to --pin'
+complete -c towline -n "__fish_towline_using_subcommand serve" -l allow-peers -d 'Let clients offer ports to each other under their own names: `ssh -R anna:22:localhost:22 SERVER`, then `ssh -J SERVER anna`'
 complete -c towline -n "__fish_towline_using_subcommand serve" -l text -d 'Send everything as text messages'
 complete -c towline -n "__fish_towline_using_subcommand serve" -s b -l binary -d 'Send everything as binary messages'
 complete -c towline -n "__fish_towline_using_subcommand serve" -l no-proxy -d 'Ignore HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY'

@@ -609,6 +609,10 @@ pub struct SshServerArgs {
     #[arg(long, value_name = "[HOST:]PORT", value_delimiter = ',', value_parser = value::listen_permit)]
     pub allow_listen: Vec<Permit>,
 
+    /// Let clients offer ports to each other under their own names: `ssh -R anna:22:localhost:22 SERVER`, then `ssh -J SERVER anna`
+    #[arg(long)]
+    pub allow_peers: bool,
+
     /// How long a client may take to log in
     #[arg(long, value_name = "DUR", default_value = "30s", value_parser = duration)]
     pub login_grace: Duration,

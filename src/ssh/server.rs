@@ -10,6 +10,7 @@ mod cut;
 mod forward;
 mod host_key;
 mod lines;
+mod offers;
 mod ports;
 mod startups;
 mod terminal;
@@ -27,6 +28,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use self::access::Access;
 use self::connection::Connection;
 use self::cut::cuttable;
+use self::offers::Offers;
 use self::ports::Ports;
 use self::startups::Startups;
 use self::visit::Visit;
@@ -53,6 +55,7 @@ pub(crate) struct Server {
     banner: Option<String>,
     startups: Startups,
     ports: Ports,
+    offers: Offers,
 }
 
 impl Server {
@@ -95,6 +98,7 @@ impl Server {
             banner: banner.transpose()?,
             startups: Startups::new(args.max_startups),
             ports: Ports::default(),
+            offers: Offers::default(),
             args: args.clone(),
         })))
     }

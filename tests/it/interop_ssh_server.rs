@@ -216,6 +216,35 @@ fn ssh_changes_its_keys_under_load() {
 }
 
 #[test]
+fn ssh_jumps_to_a_peer_that_offers_itself() {
+    let keys = ["anna", "bob"]
+        .iter()
+        .zip([1, 2])
+        .map(|(name, key)| format!("environment=\"TOWLINE_NAME={name}\" {}\n", keys::public(key)));
+    let meeting = Sshd::new(&keys.collect::<String>(), &["--allow-peers"]);
+    // What anna has at home, under the host key that all servers here have.
+    let home = Sshd::new(&format!("{}\n", keys::public(2)), &[]);
+    let offer = format!("-Ranna:22:127.0.0.1:{}", home.run.port());
+    let offering = meeting.ssh(1).args(["-N", "-o", "ExitOnForwardFailure=yes", &offer, ME]);
+    let _offering = offering.spawn();
+    meeting.run.stderr_line(|line| line.ends_with("offers anna:22"));
+
+    let known = format!("[127.0.0.1]:{},anna {}\n", meeting.run.port(), keys::public(HOST));
+    fs::write(meeting.path("known_hosts"), known).unwrap();
+    let key = keys::write(2, meeting.dir.path());
+    let config = format!(
+        "Host s\n HostName 127.0.0.1\n Port {}\nHost *\n User me\n BatchMode yes\n \
+         IdentityFile {}\n UserKnownHostsFile {}\n",
+        meeting.run.port(),
+        key.display(),
+        meeting.path("known_hosts")
+    );
+    fs::write(meeting.path("config"), config).unwrap();
+    let ssh = peers::program("ssh").args(["-F", &meeting.path("config"), "-T", "-J", "s", "anna"]);
+    ssh.arg("cat").stdin("jumped\n").run().code(0).stdout("jumped\n");
+}
+
+#[test]
 fn ssh_comes_in_by_a_websocket() {
     let dir = TempDir::new().unwrap();
     fs::write(dir.path().join("keys"), keys::public(1)).unwrap();

@@ -258,6 +258,44 @@ fn who_comes_back_gets_its_port_back() {
 }
 
 #[test]
+fn clients_offer_ports_to_each_other_under_their_own_names() {
+    let lines = [
+        line("environment=\"TOWLINE_NAME=anna\"", 1),
+        line("", 2),
+        line("permitopen=\"anna:23\"", 3),
+        line("restrict", 4),
+    ];
+    let server = Server::new(&lines, &["echo:", "--allow-peers"]);
+    let offer = |server: &Server, key, at: &str, target: &str| {
+        let address = format!("{},tcp://{at}", server.ssh("me"));
+        Towline::new().args(["serve", &address, target]).args(server.flags(key)).spawn()
+    };
+    let reach = |key, at: &str| {
+        let rest = format!(",tcp://{at}");
+        server.connect(key, "bob", &rest).stdin("near\n").run()
+    };
+    reach(2, "anna:22").code(4);
+    let anna = offer(&server, 1, "anna:22", "echo:far ");
+    anna.ready();
+    reach(2, "anna:22").code(0).stdout("far near\n");
+    for (key, at) in [(2, "anna:23"), (3, "anna:22"), (4, "anna:22")] {
+        reach(key, at).code(4).stdout("");
+    }
+    for (key, at) in [(2, "anna:22"), (2, "localhost:22"), (1, "bob:22"), (4, "me:22")] {
+        offer(&server, key, at, "echo:").wait().code(4);
+    }
+    // The same client again takes its place.
+    let back = offer(&server, 1, "anna:22", "echo:back ");
+    back.ready();
+    reach(2, "anna:22").code(0).stdout("back near\n");
+    drop(back);
+    wait_until("it is gone", || reach(2, "anna:22").code == 4);
+
+    let shut = Server::new(&lines, &["echo:"]);
+    offer(&shut, 1, "anna:22", "echo:").wait().code(4);
+}
+
+#[test]
 fn a_revoked_key_ends_its_sessions_and_no_others() {
     let server = Server::new(&[line("", 1), line("", 2)], &["echo:"]);
     let mut one = server.connect(1, "one", "").stdin_open().spawn();

@@ -201,6 +201,15 @@ fn rooms() -> Vec<Part> {
             "With `hub:NAME` as the target they hear each other. A client that comes back takes \
              over its name from a session of the same key that has not been noticed to be gone.",
         ),
+        text(
+            "With `--allow-peers`, clients also reach each other through S: one offers a port of \
+             its own under its name, and another jumps to it. `towline serve` and `towline \
+             connect` do the same with `ssh://s,tcp://c2:22`.",
+        ),
+        Part::Code(
+            "ssh -N -R c2:22:localhost:22 -p 2222 s.example.com\nssh -J s.example.com:2222 c2"
+                .into(),
+        ),
     ]
 }
 

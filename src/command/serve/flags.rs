@@ -92,6 +92,7 @@ fn ssh(args: &SshServerArgs) -> Option<&'static str> {
         ("--host-key", !args.host_key.is_empty()),
         ("--allow-open", !args.allow_open.is_empty()),
         ("--allow-listen", !args.allow_listen.is_empty()),
+        ("--allow-peers", args.allow_peers),
         ("--banner", args.banner.is_some()),
     ])
 }

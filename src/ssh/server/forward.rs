@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::offers::Offer;
 use super::ports::{Place, Port};
 use super::visit::Visit;
 use crate::context::Context;
@@ -42,6 +43,11 @@ impl Forwards {
         reply: ChannelOpenHandle,
     ) {
         let visit = self.visit.clone();
+        let place = (to.host.clone(), to.port);
+        let grant = visit.grant().filter(|grant| grant.may_open(&to.host, to.port));
+        if let Some(offer) = grant.and_then(|_| visit.server.offers.find(&place)) {
+            return self.open_offer(offer, place, channel, reply).await;
+        }
         if !visit.may_open(&to) {
             let shown = report::cut(&to.to_string(), LONGEST);
             report::verbose(format_args!("{}: {shown} is not open to it", visit.address));
@@ -71,12 +77,43 @@ impl Forwards {
         });
     }
 
+    /// Connects a channel to what another client offers.
+    async fn open_offer(
+        &self,
+        offer: Offer,
+        place: Place,
+        channel: russh::Channel<Msg>,
+        reply: ChannelOpenHandle,
+    ) {
+        let visit = self.visit.clone();
+        if visit.is_full() || offer.visit.is_full() {
+            return reply.reject(ChannelOpenFailure::ResourceShortage).await;
+        }
+        let shares = (visit.load.share(), offer.visit.load.share());
+        visit.cx.clone().peers.spawn(async move {
+            let far = match offer.open(&place, &visit.ip.to_string()).await {
+                Ok(far) => far,
+                Err(why) => {
+                    let (host, port) = place;
+                    report::verbose(format_args!("{}: {host}:{port}: {why}", visit.address));
+                    return reply.reject(ChannelOpenFailure::ConnectFailed).await;
+                }
+            };
+            reply.accept().await;
+            let near = Channel::new(channel, Role::Forward, "", &visit.load);
+            let far = Channel::new(far, Role::Forward, "", &offer.visit.load);
+            drop(shares);
+            join(ByteStream::other(near), ByteStream::other(far), &visit.cx).await;
+        });
+    }
+
     /// Listens on a place, if the client may have that, and says on which port.
     pub(super) async fn listen(&mut self, at: HostPort, session: &Handle) -> Option<u16> {
         let visit = &self.visit;
         let identity = visit.identity()?.clone();
         let shown = report::cut(&at.to_string(), LONGEST);
-        if !visit.may_listen(&at) || visit.cx.stop.is_cancelled() {
+        let offered = visit.may_offer(&at);
+        if !(offered || visit.may_listen(&at)) || visit.cx.stop.is_cancelled() {
             report::verbose(format_args!("{}: may not listen on {shown}", visit.address));
             return None;
         }
@@ -85,6 +122,18 @@ impl Forwards {
         if self.listening.len() >= most || self.listening.contains_key(&(at.host.clone(), at.port))
         {
             return None;
+        }
+        if offered {
+            let (release, place) = (visit.over.child_token(), (at.host, at.port));
+            let (visit, session) = (visit.clone(), session.clone());
+            let offer = Offer { visit: visit.clone(), session, release: release.clone() };
+            let made = visit.server.offers.offer(place.clone(), offer);
+            return made.then(|| {
+                report::verbose(format_args!("{}: offers {shown}", visit.address));
+                let port = place.1;
+                self.listening.insert(place, release);
+                port
+            });
         }
         if at.port != 0 {
             let place = (at.host.clone(), at.port);

@@ -32,7 +32,7 @@ pub(super) struct Visit {
     /// Cancelled to cut it.
     pub(super) over: CancellationToken,
     pub(super) address: String,
-    ip: IpAddr,
+    pub(super) ip: IpAddr,
     local: String,
     listener: Option<Arc<str>>,
     tls: bool,
@@ -147,6 +147,17 @@ impl Visit {
     /// Who it has proved to be.
     pub(super) fn identity(&self) -> Option<&Arc<str>> {
         self.login.get().map(|login| &login.identity)
+    }
+
+    /// Whether a place to listen on is one under its own name, to be offered to other clients. A
+    /// name with a dot could be taken for a host elsewhere.
+    pub(super) fn may_offer(&self, at: &HostPort) -> bool {
+        let own = |login: &Login| *login.name == *at.host && !at.host.contains(['.', ':', '*']);
+        self.server.args.allow_peers
+            && at.port != 0
+            && at.host != "localhost"
+            && self.login.get().is_some_and(own)
+            && self.grant().is_some_and(|grant| grant.may_listen(&at.host, at.port))
     }
 
     /// Whether one more channel is one too many.

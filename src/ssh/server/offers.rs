@@ -1,0 +1,66 @@
+//! What clients offer to each other under their own names. Nothing is listened on for that.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use russh::server::{Handle, Msg};
+use tokio_util::sync::CancellationToken;
+
+use super::ports::Place;
+use super::visit::Visit;
+use crate::error::{Error, Kind, Result};
+use crate::lock::lock;
+
+/// Who offers what.
+#[derive(Default)]
+pub(super) struct Offers(Mutex<HashMap<Place, Offer>>);
+
+/// A place on the far side of a client.
+#[derive(Clone)]
+pub(super) struct Offer {
+    pub(super) visit: Arc<Visit>,
+    pub(super) session: Handle,
+    /// Cancelled when it is taken back, or the client is gone.
+    pub(super) release: CancellationToken,
+}
+
+impl Offers {
+    /// Offers a place, from now on in place of a former session of the same client. False where
+    /// it is another's.
+    pub(super) fn offer(&self, place: Place, offer: Offer) -> bool {
+        let mut offers = lock(&self.0);
+        offers.retain(|_, offer| !offer.release.is_cancelled());
+        let others = |former: &Offer| former.visit.identity() != offer.visit.identity();
+        if offers.get(&place).is_some_and(others) {
+            return false;
+        }
+        offers.insert(place, offer);
+        true
+    }
+
+    /// What is offered there.
+    pub(super) fn find(&self, place: &Place) -> Option<Offer> {
+        let offers = lock(&self.0);
+        offers.get(place).filter(|offer| !offer.release.is_cancelled()).cloned()
+    }
+}
+
+impl Offer {
+    /// Connects to it, on behalf of a client at an address.
+    ///
+    /// # Errors
+    /// The client that offers it does not connect, or has gone.
+    pub(super) async fn open(
+        &self,
+        (host, port): &Place,
+        from: &str,
+    ) -> Result<russh::Channel<Msg>> {
+        let port = u32::from(*port);
+        tokio::select! {
+            opened = self.session.channel_open_forwarded_tcpip(host, port, from, 0) => {
+                opened.map_err(crate::ssh::failure)
+            }
+            () = self.release.cancelled() => Err(Error::new(Kind::Lost, "it has gone")),
+        }
+    }
+}
