@@ -35,6 +35,7 @@ pub mod forward;
 mod host_key;
 mod keyfile;
 pub mod known_hosts;
+mod login;
 pub(crate) mod pattern;
 mod place;
 mod server;
@@ -46,8 +47,9 @@ mod transport;
 mod testing;
 
 pub(crate) use channel::{Channel, Remote, Size, Terminal};
-pub(crate) use client::{Forward, Forwarded, Login, Session};
+pub(crate) use client::{Forward, Forwarded, Session};
 pub(crate) use host_key::HostKeys;
+pub(crate) use login::Login;
 pub use place::Place;
 pub(crate) use server::Server;
 pub(crate) use sessions::Sessions;

@@ -12,7 +12,8 @@ use russh::keys::{HashAlg, PrivateKey, PublicKey, decode_secret_key, load_public
 use russh::{MethodKind, MethodSet, SendError, Signer};
 use zeroize::Zeroizing;
 
-use super::client::{Guard, Login};
+use super::client::Guard;
+use super::login::Login;
 use super::{failure, keyfile};
 use crate::console::ask;
 use crate::error::{Error, Kind, Result};

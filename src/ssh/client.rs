@@ -2,33 +2,30 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use russh::client::{
-    self, ChannelOpenHandle, DisconnectReason, Handle, Handler, Msg, Session as Loop,
-};
-use russh::keys::{Certificate, PrivateKey, PublicKeyOrCertificate, decode_secret_key};
+use russh::client::{self, Handle, Msg};
 use russh::{ChannelMsg, ChannelOpenFailure, Disconnect, Preferred};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use zeroize::Zeroizing;
 
 use super::channel::{Channel, Role, Terminal};
 use super::host_key::HostKeys;
 use super::target::Keepalive;
 use super::transport::Transport;
-use super::{BACKLOG, Load, PACKET, WINDOW, failure, gone, greeting, keyfile};
-use super::{auth, no_limits, preferred};
-use crate::console::{ask, can_ask};
+use super::{BACKLOG, Load, Login, PACKET, WINDOW};
+use super::{auth, failure, gone, greeting, no_limits, preferred};
 use crate::duplex::ByteStream;
 use crate::endpoint::HostPort;
 use crate::error::{Error, Kind, Result};
 use crate::lock::lock;
-use crate::report;
 use crate::trace::{Phase, Trace};
+
+mod guard;
+
+pub(super) use guard::Guard;
 
 /// How many channels a session may have had before new ones go to another.
 const WORN_CHANNELS: u64 = 20_000;
@@ -36,93 +33,6 @@ const WORN_CHANNELS: u64 = 20_000;
 /// How many bytes a session may have moved before new channels go to another: far below the
 /// 2^32 packets after which a cipher's counter would begin anew.
 const WORN_BYTES: u64 = 64 << 30;
-
-/// Who logs in, with what.
-#[derive(Clone, Debug)]
-pub(crate) struct Login {
-    pub(crate) user: String,
-    /// As the user knows it, for questions and messages.
-    pub(crate) host: String,
-    /// Key files that were named, or else those that everybody has.
-    pub(crate) identities: Vec<PathBuf>,
-    /// Whether they are only those that everybody has.
-    pub(crate) default_identities: bool,
-    pub(crate) certificates: Vec<PathBuf>,
-    /// Whether the agent's other keys are left alone.
-    pub(crate) identities_only: bool,
-    /// The agent's socket.
-    pub(crate) agent: Option<PathBuf>,
-    pub(crate) passphrase_file: Option<PathBuf>,
-    pub(crate) password_file: Option<PathBuf>,
-    /// Whether nobody is to be asked.
-    pub(crate) batch: bool,
-}
-
-impl Login {
-    /// The key files there are.
-    pub(super) fn key_files(&self) -> Vec<PathBuf> {
-        let there = |file: &&PathBuf| !self.default_identities || file.exists();
-        self.identities.iter().filter(there).cloned().collect()
-    }
-
-    pub(super) fn is_default(&self, file: &Path) -> bool {
-        self.default_identities && self.identities.iter().any(|it| it == file)
-    }
-
-    /// The certificate of a key file: one that was named, or the one beside it.
-    pub(super) fn certificate_for(&self, file: &Path) -> Option<Certificate> {
-        let mut beside = file.as_os_str().to_owned();
-        beside.push("-cert.pub");
-        let public = || auth::public_half(file);
-        let named = self.certificates.iter().find_map(|named| {
-            let certificate = russh::keys::load_openssh_certificate(named).ok()?;
-            (public()?.key_data() == certificate.public_key()).then_some(certificate)
-        });
-        named.or_else(|| russh::keys::load_openssh_certificate(beside).ok())
-    }
-
-    /// Unlocks a key.
-    pub(super) async fn open(&self, file: &Path, text: &str) -> Result<PrivateKey> {
-        if let Some(secret) = &self.passphrase_file {
-            let secret = keyfile::secret("--passphrase-file", secret)?;
-            return decode_secret_key(text, Some(&secret)).map_err(|_| {
-                Error::new(Kind::Auth, "the passphrase does not open this key").at(file.display())
-            });
-        }
-        let locked = || Error::new(Kind::Auth, "the key has a passphrase").at(file.display());
-        if !self.can_ask() {
-            return Err(locked().hint("see --passphrase-file, or add the key to an agent"));
-        }
-        for _ in 0..3 {
-            let question = format!("Passphrase for {}: ", file.display());
-            let secret = ask(&question, true).await?;
-            match decode_secret_key(text, Some(&secret)) {
-                Ok(key) => return Ok(key),
-                Err(_) => report::note(format_args!("that is not the passphrase")),
-            }
-        }
-        Err(locked())
-    }
-
-    /// The password, from its file or from the person at the terminal.
-    pub(super) async fn password(&self, question: &str) -> Result<Option<Zeroizing<String>>> {
-        match &self.password_file {
-            Some(file) => keyfile::secret("--password-file", file).map(Some),
-            None if self.can_ask() => ask(question, true).await.map(Some),
-            None => Ok(None),
-        }
-    }
-
-    /// Whether there is somebody to ask.
-    pub(super) fn can_ask(&self) -> bool {
-        !self.batch && can_ask()
-    }
-
-    /// What the person is asked for a password with.
-    pub(super) fn prompt(&self) -> String {
-        format!("{}@{}'s password: ", self.user, self.host)
-    }
-}
 
 /// A session that is logged in. It ends when nobody holds it any more.
 pub(crate) struct Session {
@@ -367,174 +277,4 @@ fn not_opened(error: russh::Error, who: &str) -> Error {
         ChannelOpenFailure::UnknownChannelType => refused("it has no such thing"),
         other @ ChannelOpenFailure::Other { .. } => refused(other.description()),
     }
-}
-
-/// Watches over the session from inside: checks the server's key, takes only what was asked for.
-pub(super) struct Guard {
-    state: Arc<State>,
-    keys: HostKeys,
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        self.state.over.cancel();
-        // Their receivers end.
-        lock(&self.state.forwards).clear();
-    }
-}
-
-/// russh's error, with ours inside where there is one.
-#[derive(Debug)]
-pub(super) struct Broken(pub(super) russh::Error);
-
-impl From<russh::Error> for Broken {
-    fn from(error: russh::Error) -> Self {
-        Self(error)
-    }
-}
-
-impl Guard {
-    fn forward(&self, at: &Forward) -> Option<mpsc::UnboundedSender<Forwarded>> {
-        let forwards = lock(&self.state.forwards);
-        // Servers say back what they were asked for, but not all of them in the same words.
-        forwards.get(at).cloned().or_else(|| match at {
-            Forward::Tcp(_, port) => {
-                let mut there = forwards.iter();
-                let same = |it: &Forward| matches!(it, Forward::Tcp(_, asked) if asked == port);
-                there.find(|(it, _)| same(it)).map(|(_, to)| to.clone())
-            }
-            Forward::Unix(_) => None,
-        })
-    }
-
-    async fn take(
-        &self,
-        at: Forward,
-        from: String,
-        channel: russh::Channel<Msg>,
-        reply: ChannelOpenHandle,
-    ) {
-        let Some(to) = self.forward(&at) else {
-            report::verbose(format_args!("the SSH server opened a channel nobody asked for"));
-            return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
-        };
-        reply.accept().await;
-        let channel = Channel::new(channel, Role::Forward, "", &self.state.load);
-        let _ = to.send(Forwarded { stream: ByteStream::other(channel), from });
-    }
-}
-
-impl Handler for Guard {
-    type Error = Broken;
-
-    async fn auth_banner(&mut self, banner: &str, _: &mut Loop) -> Result<(), Broken> {
-        for line in banner.lines() {
-            report::note(format_args!("{}", report::printable(line)));
-        }
-        Ok(())
-    }
-
-    async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, Broken> {
-        match self.keys.check(key).await {
-            Ok(()) => Ok(true),
-            Err(error) => {
-                *lock(&self.state.refusal) = Some(error);
-                Ok(false)
-            }
-        }
-    }
-
-    async fn server_channel_open_forwarded_tcpip(
-        &mut self,
-        channel: russh::Channel<Msg>,
-        address: &str,
-        port: u32,
-        from: &str,
-        from_port: u32,
-        reply: ChannelOpenHandle,
-        _: &mut Loop,
-    ) -> Result<(), Broken> {
-        let from = HostPort { host: from.to_owned(), port: from_port.try_into().unwrap_or(0) };
-        let at = Forward::Tcp(address.to_owned(), port);
-        self.take(at, from.to_string(), channel, reply).await;
-        Ok(())
-    }
-
-    async fn server_channel_open_forwarded_streamlocal(
-        &mut self,
-        channel: russh::Channel<Msg>,
-        path: &str,
-        reply: ChannelOpenHandle,
-        _: &mut Loop,
-    ) -> Result<(), Broken> {
-        self.take(Forward::Unix(path.to_owned()), format!("unix:{path}"), channel, reply).await;
-        Ok(())
-    }
-
-    // What a server has no business to open; the default would be to accept it.
-
-    async fn server_channel_open_agent_forward(
-        &mut self,
-        _: russh::Channel<Msg>,
-        reply: ChannelOpenHandle,
-        _: &mut Loop,
-    ) -> Result<(), Broken> {
-        refuse(reply).await
-    }
-
-    async fn server_channel_open_session(
-        &mut self,
-        _: russh::Channel<Msg>,
-        reply: ChannelOpenHandle,
-        _: &mut Loop,
-    ) -> Result<(), Broken> {
-        refuse(reply).await
-    }
-
-    async fn server_channel_open_direct_tcpip(
-        &mut self,
-        _: russh::Channel<Msg>,
-        _: &str,
-        _: u32,
-        _: &str,
-        _: u32,
-        reply: ChannelOpenHandle,
-        _: &mut Loop,
-    ) -> Result<(), Broken> {
-        refuse(reply).await
-    }
-
-    async fn server_channel_open_direct_streamlocal(
-        &mut self,
-        _: russh::Channel<Msg>,
-        _: &str,
-        reply: ChannelOpenHandle,
-        _: &mut Loop,
-    ) -> Result<(), Broken> {
-        refuse(reply).await
-    }
-
-    async fn server_channel_open_x11(
-        &mut self,
-        _: russh::Channel<Msg>,
-        _: &str,
-        _: u32,
-        reply: ChannelOpenHandle,
-        _: &mut Loop,
-    ) -> Result<(), Broken> {
-        refuse(reply).await
-    }
-
-    async fn disconnected(&mut self, why: DisconnectReason<Broken>) -> Result<(), Broken> {
-        self.state.over.cancel();
-        match why {
-            DisconnectReason::ReceivedDisconnect(_) => Ok(()),
-            DisconnectReason::Error(error) => Err(error),
-        }
-    }
-}
-
-async fn refuse(reply: ChannelOpenHandle) -> Result<(), Broken> {
-    reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
-    Ok(())
 }
