@@ -259,10 +259,14 @@ async fn serve_peer(incoming: Incoming, cx: &Arc<Context>) {
     report::verbose(format_args!("{address}: connected"));
     let outcome = join_target(near, &mut peer, cx).await;
     figures().for_each(|it| it.left.add(1));
-    if let Err(error) = &outcome
-        && !matches!(error.kind(), Kind::Closed(_) | Kind::Lost | Kind::Terminated)
-    {
-        report::warn(format_args!("{address}: {error}"));
+    if let Err(error) = &outcome {
+        match error.kind() {
+            // Peers come and go.
+            Kind::Closed(_) | Kind::Lost | Kind::Terminated => {
+                report::verbose(format_args!("{address}: {error}"));
+            }
+            _ => report::warn(format_args!("{address}: {error}")),
+        }
     }
     report::access(serve.server.access_log, &peer, &outcome, started.elapsed());
 }
