@@ -157,11 +157,15 @@ impl Session {
         self.state.over.cancelled().await;
     }
 
+    // A channel has its share from before it is open: where the only other one waits for its reader,
+    // the answer would wait behind it.
+
     /// A connection from the server to `to`.
     pub(crate) async fn open_tcp(&self, to: &HostPort, trace: &Trace) -> Result<ByteStream> {
         let _opening = trace.enter(Phase::Forward);
         let host = if to.host.is_empty() { "localhost" } else { &to.host };
         let port = u32::from(to.port);
+        let _share = self.state.load.share();
         let opened = self.handle.channel_open_direct_tcpip(host, port, "127.0.0.1", 0).await;
         self.forwarded(opened.map_err(|error| not_opened(error, "the SSH server"))?)
     }
@@ -169,6 +173,7 @@ impl Session {
     /// A connection from the server to a Unix socket there.
     pub(crate) async fn open_unix(&self, path: &str, trace: &Trace) -> Result<ByteStream> {
         let _opening = trace.enter(Phase::Forward);
+        let _share = self.state.load.share();
         let opened = self.handle.channel_open_direct_streamlocal(path).await;
         self.forwarded(opened.map_err(|error| not_opened(error, "the SSH server"))?)
     }
@@ -187,6 +192,7 @@ impl Session {
         trace: &Trace,
     ) -> Result<Channel> {
         let _opening = trace.enter(Phase::Forward);
+        let _share = self.state.load.share();
         let opened = self.handle.channel_open_session().await;
         let mut channel = opened.map_err(|error| not_opened(error, "the SSH server"))?;
         self.opened.fetch_add(1, Ordering::Relaxed);
