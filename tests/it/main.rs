@@ -80,6 +80,9 @@ mod interop_scale;
 // Logging in to SSH servers that nobody here wrote.
 #[cfg(feature = "interop")]
 mod interop_ssh;
+// Forwards through OpenSSH's sshd: every byte, lost sessions, stalled readers.
+#[cfg(feature = "interop")]
+mod interop_ssh_tunnel;
 // TCP, Unix sockets, TLS and terminals with socat at the other end.
 #[cfg(feature = "interop")]
 mod interop_socat;
