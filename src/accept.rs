@@ -70,6 +70,8 @@ pub struct Peer {
     pub framing: Framing,
     /// Whether TLS protects the connection.
     pub tls: bool,
+    /// The protocol that was agreed on inside TLS (ALPN).
+    pub alpn: Option<String>,
     /// The request of a WebSocket or HTTP peer.
     pub request: Option<Arc<Request>>,
     /// The subprotocol that was granted.

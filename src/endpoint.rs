@@ -22,6 +22,7 @@ use crate::ssh::{Session, Terminal};
 use crate::trace::Trace;
 
 mod address;
+mod any;
 mod echo;
 mod exec;
 mod file;
@@ -53,6 +54,7 @@ schemes! {
     tls::Tls,
     ws::Ws,
     ssh::Ssh,
+    any::Any,
     exec::Exec,
     exec::Pty,
     file::File,
@@ -80,6 +82,8 @@ pub(crate) trait Scheme: Sized + Clone + fmt::Debug + fmt::Display + PartialEq {
     const GIVES: Option<Footing>;
     /// Whether it can be written where to listen.
     const LISTENS: bool = false;
+    /// Whether it can be the last hop of an address to connect to.
+    const CONNECTS: bool = !matches!(Self::GIVES, Some(Footing::Network));
     /// What its far side is.
     const SHAPE: Shape;
     /// How its bytes are cut into messages if the other end of the join has messages.
@@ -262,7 +266,7 @@ impl Endpoint {
 
     /// Whether WebSockets are spoken on the way.
     pub fn is_websocket(&self) -> bool {
-        self.hops.iter().any(|hop| matches!(hop, Hop::Ws(_)))
+        self.hops.iter().any(|hop| matches!(hop, Hop::Ws(_) | Hop::Any(_)))
     }
 
     /// Whether this is a proxy that asks its peers for no login.
@@ -288,6 +292,11 @@ impl Endpoint {
     /// Whether a peer of this listener has to log in by SSH.
     pub fn is_ssh(&self) -> bool {
         matches!(self.last(), Hop::Ssh(_))
+    }
+
+    /// Whether peers of this listener choose what they speak.
+    pub fn is_any(&self) -> bool {
+        matches!(self.last(), Hop::Any(_))
     }
 
     /// Whether what is there has a terminal of its own.
@@ -351,8 +360,13 @@ impl Endpoint {
     /// Checks, before anything is opened, that something can be joined to this address.
     ///
     /// # Errors
-    /// [`Kind::Usage`] where it ends with a proxy, and nothing says what to reach through it.
+    /// [`Kind::Usage`] where it ends with a proxy, and nothing says what to reach through it, or
+    /// with `any:`.
     pub fn check_connect(&self) -> Result<()> {
+        if self.is_any() {
+            let error = Error::new(Kind::Usage, "is only for listening");
+            return Err(self.last().blame(error).hint("connect to it as ws:, wss: or ssh:"));
+        }
         if !self.is_proxy() {
             return Ok(());
         }
@@ -463,7 +477,7 @@ impl Incoming {
                 let answer = match hop {
                     // Each request has its own time, so that a download may take longer; and so has
                     // a login, which begins a session.
-                    Hop::Ws(_) | Hop::Ssh(_) => answer.await,
+                    Hop::Ws(_) | Hop::Ssh(_) | Hop::Any(_) => answer.await,
                     _ => in_time(&cx, answer).await,
                 };
                 duplex = answer.map_err(|error| error.at(name))?;
@@ -525,6 +539,8 @@ pub struct SchemeInfo {
     pub listens: bool,
     /// Whether it can be the last hop of an address to connect to.
     pub connects: bool,
+    /// Whether another hop can follow.
+    pub carries: bool,
 }
 
 /// Builds the parsed enum and its dispatch from the table of schemes.
@@ -541,7 +557,8 @@ macro_rules! schemes {
                 usage: <$module::$Kind as Scheme>::USAGE,
                 help: <$module::$Kind as Scheme>::HELP,
                 listens: <$module::$Kind as Scheme>::LISTENS,
-                connects: !matches!(<$module::$Kind as Scheme>::GIVES, Some(Footing::Network)),
+                connects: <$module::$Kind as Scheme>::CONNECTS,
+                carries: <$module::$Kind as Scheme>::GIVES.is_some(),
             }),*];
 
             fn is_scheme(name: &str) -> bool {

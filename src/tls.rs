@@ -70,6 +70,16 @@ impl Tls {
         self.server_config().map(drop)
     }
 
+    /// Whether listeners have a certificate to show.
+    pub(crate) fn has_identity(&self) -> bool {
+        self.server.cert.is_some() || self.server.tls_self_signed
+    }
+
+    /// Whether the peers of listeners need a certificate.
+    pub(crate) fn asks_for_certificates(&self) -> bool {
+        self.server.client_ca.is_some()
+    }
+
     /// Checks that certificates were not named for listeners that would not show them.
     ///
     /// # Errors
@@ -200,9 +210,11 @@ impl Tls {
             let last = if carrier.is_plain() { not_here(carrier.said()) } else { None };
             carrier.close(last.unwrap_or_default().as_bytes()).await;
         }
-        let stream = Stream::new(stream?);
+        let stream = stream?;
         peer.tls = true;
-        Ok(ByteStream::other(stream))
+        let alpn = stream.get_ref().1.alpn_protocol();
+        peer.alpn = alpn.map(|name| String::from_utf8_lossy(name).into_owned());
+        Ok(ByteStream::other(Stream::new(stream)))
     }
 
     fn alpn(&self, default: &[&str]) -> Vec<Vec<u8>> {

@@ -35,7 +35,9 @@ pub async fn run(mut args: ServeArgs) -> Result<()> {
         true => cx.tls.check_client()?,
         false => cx.tls.check_no_client()?,
     }
-    match args.addresses.iter().any(Endpoint::is_tls) {
+    // `any:` does without, and speaks TLS where it can.
+    let may_accept_tls = cx.tls.has_identity() && args.addresses.iter().any(Endpoint::is_any);
+    match may_accept_tls || args.addresses.iter().any(Endpoint::is_tls) {
         true => cx.tls.check_server()?,
         false => cx.tls.check_no_server()?,
     }

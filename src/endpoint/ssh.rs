@@ -78,18 +78,22 @@ impl Scheme for Ssh {
         Some(Hop::Tcp(Tcp::at(HostPort { host: self.host.clone(), port })))
     }
 
-    /// Serves the connection to its end: what it brings are peers of their own, one a session.
     async fn answer(
         &self,
         stream: ByteStream,
         peer: &mut Peer,
         cx: &Arc<Context>,
     ) -> Result<Duplex> {
-        let server = cx.serve.as_ref().and_then(|serve| serve.ssh.as_ref());
-        let server = server.ok_or_else(|| Error::new(Kind::Usage, "there is no SSH server"))?;
-        server.serve(stream, peer, cx).await?;
-        Err(Error::new(Kind::Closed(1000), "disconnected"))
+        serve(stream, peer, cx).await
     }
+}
+
+/// Serves a connection to its end: what it brings are peers of their own, one a session.
+pub(super) async fn serve(stream: ByteStream, peer: &Peer, cx: &Arc<Context>) -> Result<Duplex> {
+    let server = cx.serve.as_ref().and_then(|serve| serve.ssh.as_ref());
+    let server = server.ok_or_else(|| Error::new(Kind::Usage, "there is no SSH server"))?;
+    server.serve(stream, peer, cx).await?;
+    Err(Error::new(Kind::Closed(1000), "disconnected"))
 }
 
 /// A program on a far machine as an end of a join. Its terminal keeps the size of ours.

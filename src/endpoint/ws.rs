@@ -82,6 +82,11 @@ impl Scheme for Ws {
 }
 
 impl Ws {
+    /// A listener that stands on another one and takes every path.
+    pub(super) fn with_any_path() -> Self {
+        Self { secure: false, login: None, host: String::new(), port: None, path: String::new() }
+    }
+
     /// Another path at the same place. A fragment is not for the server (RFC 9110 section 7.1).
     fn with_path(&self, mut path: String) -> Result<Self, String> {
         path.truncate(path.find('#').unwrap_or(path.len()));

@@ -59,7 +59,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// The server, if one of `addresses` is an SSH listener.
+    /// The server, if one of `addresses` is an SSH listener, or may be one and somebody could log in.
     ///
     /// # Errors
     /// [`Kind::Usage`] where nobody could log in, or a file cannot be used.
@@ -68,13 +68,19 @@ impl Server {
         shared: &SshArgs,
         addresses: &[Endpoint],
     ) -> Result<Option<Arc<Self>>> {
-        if !addresses.iter().any(Endpoint::is_ssh) {
+        let needed = addresses.iter().any(Endpoint::is_ssh);
+        if !needed && !addresses.iter().any(Endpoint::is_any) {
             return Ok(None);
         }
         let access = Access::new(args)?;
-        if access.is_empty() {
-            return Err(Error::new(Kind::Usage, "nobody could log in by SSH")
-                .hint("see --authorized-keys, --authorized-keys-dir and --trusted-user-ca"));
+        match (access.is_empty(), needed) {
+            (true, true) => {
+                return Err(Error::new(Kind::Usage, "nobody could log in by SSH")
+                    .hint("see --authorized-keys, --authorized-keys-dir and --trusted-user-ca"));
+            }
+            // `any:` does without.
+            (true, false) => return Ok(None),
+            (false, _) => {}
         }
         let keys = match args.host_key.is_empty() {
             true => vec![host_key::own()?],

@@ -6,6 +6,8 @@
 // What every test uses: the binary under a deadline, WebSocket peers that misbehave on purpose.
 mod support;
 
+// One port for SSH, TLS, HTTP and WebSockets.
+mod any;
 // The absences that ARCHITECTURE.md promises.
 mod architecture;
 // The line editor of `connect` and `serve`, on a pseudo terminal.

@@ -17,6 +17,7 @@ pub(in crate::command) fn page() -> Page {
     parts.extend(streams());
     parts.extend(programs());
     parts.extend(proxies());
+    parts.extend(one_port());
     parts.extend(tls());
     parts.extend(web_sites());
     parts.extend(exits());
@@ -58,6 +59,7 @@ fn schemes() -> Vec<Part> {
     let terms = Endpoint::SCHEMES.iter().map(|scheme| {
         let place = match (scheme.listens, scheme.connects) {
             (true, true) => " Connects and listens.",
+            (true, false) if !scheme.carries => " Listens only.",
             (true, false) => " Listens; to connect, another hop has to follow.",
             (false, true) => "",
             (false, false) => " Another hop has to follow.",
@@ -225,7 +227,29 @@ fn proxies() -> Vec<Part> {
         text(
             "As a listener, a proxy joins each peer to the target; `tcp:` alone is the place that \
              the peer asked for, and the default where there is no target. A login in the address \
-             is then asked for.",
+             is then asked for. A listener of `socks:` takes SOCKS5, SOCKS4, SOCKS4a and HTTP \
+             (CONNECT), told apart by the first byte; where a login is asked for, SOCKS4 is \
+             refused, since it has none.",
+        ),
+    ]
+}
+
+fn one_port() -> Vec<Part> {
+    vec![
+        Part::Section("ONE PORT FOR EVERYTHING"),
+        text(
+            "A listener of `any:` looks at the first bytes of each peer, within \
+             `--handshake-timeout`. An HTTP method begins a WebSocket or a plain request, at any \
+             path, as for `ws:`. TLS is spoken where there is a certificate (`--cert` or \
+             `--tls-self-signed`), and inside it the same choice is made again, unless ALPN says \
+             http/1.1. SSH is served where there are keys (`--authorized-keys` and its kin). \
+             Whatever else comes is closed at once. With `--client-ca`, HTTP is answered over TLS \
+             only.",
+        ),
+        text(
+            "OpenSSH speaks first, but an SSH client may wait for the server to do so. Where SSH \
+             is served, a peer that has said nothing for a second is therefore greeted by SSH; a \
+             browser that opens a connection ahead of need does better over TLS.",
         ),
     ]
 }

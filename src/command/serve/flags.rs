@@ -13,7 +13,7 @@ pub(super) fn check(args: &ServeArgs, target: &Endpoint) -> Result<()> {
     let listeners = &args.addresses;
     let targets = targets(args, target);
     let listens_to_websockets = listeners.iter().any(Endpoint::is_websocket);
-    let listens_to_ssh = listeners.iter().any(Endpoint::is_ssh);
+    let listens_to_ssh = listeners.iter().any(|it| it.is_ssh() || it.is_any());
     let connects_websockets = targets.iter().any(|it| it.is_websocket());
     if args.server.inetd && listeners.len() > 1 {
         return Err(Error::new(Kind::Usage, "--inetd has one address and a target"));
