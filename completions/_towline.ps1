@@ -247,7 +247,7 @@ Register-ArgumentCompleter -Native -CommandName 'towline' -ScriptBlock {
             [CompletionResult]::new('-J', '-J ', [CompletionResultType]::ParameterName, 'Jump through these SSH servers first, as [USER@]HOST[:PORT] (repeat, or separate with commas)')
             [CompletionResult]::new('--jump', '--jump', [CompletionResultType]::ParameterName, 'Jump through these SSH servers first, as [USER@]HOST[:PORT] (repeat, or separate with commas)')
             [CompletionResult]::new('--queue-timeout', '--queue-timeout', [CompletionResultType]::ParameterName, 'How long a new connection waits for a session that is lost')
-            [CompletionResult]::new('--metrics', '--metrics', [CompletionResultType]::ParameterName, 'Serve figures for Prometheus on this address, as 127.0.0.1:9100')
+            [CompletionResult]::new('--metrics', '--metrics', [CompletionResultType]::ParameterName, 'Serve figures for Prometheus at /metrics, and /healthz, on this address, as 127.0.0.1:9100')
             [CompletionResult]::new('--status', '--status', [CompletionResultType]::ParameterName, 'When to show the live status')
             [CompletionResult]::new('--announce', '--announce', [CompletionResultType]::ParameterName, 'How to say that the listeners are ready')
             [CompletionResult]::new('--on-listen', '--on-listen', [CompletionResultType]::ParameterName, 'Run a shell command when all listeners are ready; TOWLINE_LISTEN holds their addresses')

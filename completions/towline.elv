@@ -241,7 +241,7 @@ set edit:completion:arg-completer[towline] = {|@words|
             cand -J 'Jump through these SSH servers first, as [USER@]HOST[:PORT] (repeat, or separate with commas)'
             cand --jump 'Jump through these SSH servers first, as [USER@]HOST[:PORT] (repeat, or separate with commas)'
             cand --queue-timeout 'How long a new connection waits for a session that is lost'
-            cand --metrics 'Serve figures for Prometheus on this address, as 127.0.0.1:9100'
+            cand --metrics 'Serve figures for Prometheus at /metrics, and /healthz, on this address, as 127.0.0.1:9100'
             cand --status 'When to show the live status'
             cand --announce 'How to say that the listeners are ready'
             cand --on-listen 'Run a shell command when all listeners are ready; TOWLINE_LISTEN holds their addresses'

@@ -238,7 +238,7 @@ complete -c towline -n "__fish_towline_using_subcommand tunnel" -l socks-auth -d
 complete -c towline -n "__fish_towline_using_subcommand tunnel" -l allow -d 'Let these clients go here only, as *.corp.example:443 or 10.0.0.0/8:*, as far as their requests tell (repeat) [default: anywhere but to link-local and cloud metadata addresses]' -r
 complete -c towline -n "__fish_towline_using_subcommand tunnel" -s J -l jump -d 'Jump through these SSH servers first, as [USER@]HOST[:PORT] (repeat, or separate with commas)' -r
 complete -c towline -n "__fish_towline_using_subcommand tunnel" -l queue-timeout -d 'How long a new connection waits for a session that is lost' -r
-complete -c towline -n "__fish_towline_using_subcommand tunnel" -l metrics -d 'Serve figures for Prometheus on this address, as 127.0.0.1:9100' -r
+complete -c towline -n "__fish_towline_using_subcommand tunnel" -l metrics -d 'Serve figures for Prometheus at /metrics, and /healthz, on this address, as 127.0.0.1:9100' -r
 complete -c towline -n "__fish_towline_using_subcommand tunnel" -l status -d 'When to show the live status' -r -f -a "auto\t'On a terminal'
 always\t'Everywhere'
 never\t'Nowhere'"

@@ -390,9 +390,9 @@ pub struct KeepArgs {
     #[arg(long, value_name = "DUR", default_value = "30s", value_parser = duration)]
     pub queue_timeout: Duration,
 
-    /// Serve figures for Prometheus on this address, as 127.0.0.1:9100
-    #[arg(long, value_name = "ADDR")]
-    pub metrics: Option<String>,
+    /// Serve figures for Prometheus at /metrics, and /healthz, on this address, as 127.0.0.1:9100
+    #[arg(long, value_name = "HOST:PORT", value_parser = value::http_listener, conflicts_with = "stdio")]
+    pub metrics: Option<Endpoint>,
 
     /// When to show the live status
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]

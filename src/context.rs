@@ -111,10 +111,12 @@ impl Context {
     /// # Errors
     /// See [`Site::new`].
     pub fn for_tunnel(args: &TunnelArgs) -> Result<Self> {
-        let target = Arc::new(Endpoint::console());
+        // Forwards have targets of their own.
+        let target = Arc::new("null:".parse::<Endpoint>()?);
+        let names: Vec<_> = args.keep.metrics.iter().filter_map(Endpoint::host).collect();
         let http = HttpArgs { max_header: HttpArgs::MAX_HEADER, ..HttpArgs::default() };
         let serve = Serve {
-            site: Site::new(&http, &[], target.clone())?,
+            site: Site::new(&http, &names, target.clone())?,
             target,
             server: args.server.clone(),
             http,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::relay::Counts;
 
-/// What one process of `serve` has counted since it began.
+/// What one process has counted since it began.
 #[derive(Debug, Default)]
 pub struct Metrics {
     /// Peers that arrived at a listener.
@@ -26,6 +26,10 @@ pub struct Metrics {
     pub bytes_in: Counter,
     /// Bytes from targets to peers.
     pub bytes_out: Counter,
+    /// Sessions that `tunnel` has opened, one after the other.
+    pub sessions: Counter,
+    /// Those that were lost.
+    pub lost: Counter,
 }
 
 /// A number that only grows.
@@ -79,6 +83,18 @@ impl Metrics {
             let name = format!("towline_{name}_total");
             let value = counter.get();
             let _ = writeln!(out, "# HELP {name} {help}.\n# TYPE {name} counter\n{name} {value}");
+        }
+        if let Some(reconnects) = self.sessions.get().checked_sub(1) {
+            let up = (reconnects + 1).saturating_sub(self.lost.get());
+            let _ = write!(
+                out,
+                "# HELP towline_tunnel_up Whether there is a session now.\n\
+                 # TYPE towline_tunnel_up gauge\n\
+                 towline_tunnel_up {up}\n\
+                 # HELP towline_tunnel_reconnects_total Sessions opened after one was lost.\n\
+                 # TYPE towline_tunnel_reconnects_total counter\n\
+                 towline_tunnel_reconnects_total {reconnects}\n"
+            );
         }
         out
     }

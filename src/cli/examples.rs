@@ -56,6 +56,10 @@ pub const TUNNEL: &[Example] = &[
         line: "towline tunnel -D 1080 wss://edge.example.com/tunnel,ssh://me@bastion",
     },
     Example {
+        what: "The same for colleagues, who have to log in and may go to some hosts only",
+        line: "towline tunnel -D 0.0.0.0:1080 --socks-auth @login --allow '*.corp.example:443' me@bastion",
+    },
+    Example {
         what: "Be the ProxyCommand of ssh, git or rsync",
         line: "ssh -o ProxyCommand='towline tunnel -W %h:%p me@bastion' inner.example.com",
     },
@@ -83,6 +87,10 @@ pub const SERVE: &[Example] = &[
     Example {
         what: "This terminal as the server of whoever has a key: ssh -p 2222 anna@host",
         line: "towline serve ssh://0.0.0.0:2222 - --authorized-keys ~/.ssh/authorized_keys",
+    },
+    Example {
+        what: "One port for everything: SSH, secure WebSockets and plain HTTP",
+        line: "towline serve any://0.0.0.0:443 hub:chat --cert cert.pem --key key.pem --authorized-keys keys",
     },
     Example {
         what: "A mock for tests of a front end: two answers, then a failure",

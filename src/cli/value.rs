@@ -233,6 +233,16 @@ where
     }
 }
 
+/// Parses where to answer HTTP: a host and a port.
+pub fn http_listener(text: &str) -> Result<Endpoint, String> {
+    match text.contains('/') {
+        true => Err("only HOST:PORT is needed".to_owned()),
+        false => format!("ws://{text}")
+            .parse()
+            .map_err(|error: crate::error::Error| error.what().to_owned()),
+    }
+}
+
 /// The SSH server of a tunnel: an address that ends with one, or its name alone.
 #[derive(Clone, Debug)]
 pub struct Via(pub Endpoint);

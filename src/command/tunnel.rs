@@ -63,12 +63,22 @@ async fn serve(args: &TunnelArgs, via: &Endpoint, cx: &Arc<Context>) -> Result<(
     let plan = plan(&args.forwards, via)?;
     let trace = Trace::default();
     let call = Call { cx, near: Shape::Bytes, side: Side::Far, peer: None, trace: &trace };
+    let metrics = match &args.keep.metrics {
+        Some(at) => Some(at.listen(cx).await?),
+        None => None,
+    };
     let patience = args.shared.dial.connect_timeout;
     let session = in_connect_time(&call, patience, &format!("{via:#}"), via.session(&call)).await?;
     let (mut listeners, mut forwards) = (Vec::new(), Vec::new());
     for (listen, target) in plan {
         match listen.listen(cx).await {
             Ok(listener) => {
+                if listen.is_open_proxy() && listener.is_beyond_this_machine() {
+                    report::warn(format_args!(
+                        "{}: whoever reaches this proxy may use it; --socks-auth asks for a login",
+                        listener.address
+                    ));
+                }
                 let figures = Arc::new(Metrics::default());
                 let name = format!("{} -> {}", listener.address, target.destination());
                 forwards.push((name, figures.clone()));
@@ -81,9 +91,14 @@ async fn serve(args: &TunnelArgs, via: &Endpoint, cx: &Arc<Context>) -> Result<(
     if listeners.is_empty() {
         return Err(Error::new(Kind::Refused, "no forward can be served"));
     }
+    if let Some(metrics) = &metrics {
+        let at = metrics.address.trim_start_matches("ws:");
+        report::note(format_args!("metrics at http:{at}/metrics"));
+    }
     for listener in &listeners {
         report::listening(args.server.announce, &listener.address);
     }
+    listeners.extend(metrics);
     cx.ssh.keep();
     let status = Status::new(format!("{via:#}"), forwards, session.clone());
     let keeping = async {
@@ -123,13 +138,17 @@ async fn keep_up(
     status: &Status,
     call: &Call<'_>,
 ) -> Result<()> {
+    let metrics = &call.cx.metrics;
+    metrics.sessions.add(1);
     loop {
         session.over().await;
         status.lost();
+        metrics.lost.add(1);
         let lost = Instant::now();
         report::warn(format_args!("{via:#}: the session is lost; connecting again"));
         session = via.session(call).await?;
         status.back(session.clone());
+        metrics.sessions.add(1);
         report::note(format_args!("{via:#}: connected again after {:.1?}", lost.elapsed()));
     }
 }

@@ -1,6 +1,8 @@
 //! `socks5:`, `http:` and `socks:`, as hops to dial through and as listeners; proxies from the
 //! environment.
 
+mod tunnel;
+
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
 
