@@ -361,7 +361,11 @@ impl Owner {
     {
         let mut ended = tokio::select! {
             ended = self.pass_on(writes, outbox) => ended,
-            () = self.inbox.reset.cancelled() => false,
+            // What was said before the failure still counts, if the peer takes it.
+            () = async {
+                self.inbox.reset.cancelled().await;
+                sleep(Close::PATIENCE).await;
+            } => false,
         };
         let finish = self.inbox.state().finish.clone();
         match finish {
