@@ -1,0 +1,271 @@
+//! The task that owns a channel.
+
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use russh::{ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
+use tokio::io::{AsyncWriteExt, DuplexStream};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::inbox::Inbox;
+use super::{Out, Role};
+use crate::duplex::Close;
+use crate::endpoint::pass_on_lines;
+use crate::error::{Error, Kind, Result};
+use crate::lock::lock;
+use crate::ssh::Share;
+
+/// How much may wait for a reader that has the session to itself, in bytes. Beyond it the session
+/// is not read, so that the peer has to wait, too; unless a write of ours waits for the peer, whose
+/// leave to go on may be behind all this.
+pub(in crate::ssh) const ENOUGH: usize = 1 << 20;
+
+/// How much may wait for a reader in any case, in bytes. Beyond it a channel that shares the session
+/// is closed: others must not wait for it, nor memory grow with it. More than a window, so that a
+/// server has the time to close that.
+const TOO_MUCH: usize = 32 << 20;
+
+/// How long a command may take to say how it ended, after its output has ended.
+const EXIT: Duration = Duration::from_secs(1);
+
+/// The task of a channel.
+pub(super) struct Owner {
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) role: Role,
+    pub(super) who: String,
+    pub(super) share: Share,
+    pub(super) closed: CancellationToken,
+    /// Whether a write waits for the peer.
+    pub(super) writing: watch::Sender<bool>,
+    /// Where the lines of the far side's stderr are put together.
+    pub(super) complaints: Mutex<Option<DuplexStream>>,
+}
+
+impl Owner {
+    pub(super) async fn run<S>(
+        self,
+        mut reads: ChannelReadHalf,
+        writes: ChannelWriteHalf<S>,
+        mut outbox: mpsc::Receiver<Out>,
+    ) where
+        S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static,
+    {
+        let hear = self.hear(&mut reads);
+        let say = self.say(&writes, &mut outbox);
+        let mut hear = pin!(hear);
+        tokio::select! {
+            // All that arrived counts, even where our own last words could not be said any more.
+            () = &mut hear => {}
+            () = say => {
+                // The side that says Close first would keep the channel in russh's books.
+                let _ = tokio::time::timeout(Close::PATIENCE, hear).await;
+            }
+        }
+        outbox.close();
+        if !self.closed.is_cancelled() {
+            let _ = writes.close().await;
+        }
+        self.inbox.change(|state| {
+            state.closed = true;
+            let lost = || Error::new(Kind::Lost, "the SSH session was lost");
+            state.end.get_or_insert_with(|| Err(lost()));
+        });
+    }
+
+    /// Takes what arrives until the channel is closed or the session is lost.
+    async fn hear(&self, reads: &mut ChannelReadHalf) {
+        let mut exit_by = None;
+        loop {
+            let late = async {
+                match exit_by {
+                    Some(deadline) => sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let message = tokio::select! {
+                message = reads.wait() => message,
+                () = late => {
+                    exit_by = None;
+                    self.inbox.end(Ok(()));
+                    continue;
+                }
+            };
+            match message {
+                Some(ChannelMsg::Data { data }) => {
+                    self.inbox.put(data);
+                    if self.wait_for_room().await.is_err() {
+                        return;
+                    }
+                }
+                Some(ChannelMsg::ExtendedData { data, ext: 1 }) => self.complain(&data).await,
+                Some(ChannelMsg::Eof) if self.role == Role::Command => {
+                    exit_by = Some(Instant::now() + EXIT);
+                }
+                Some(ChannelMsg::Eof) => self.inbox.end(Ok(())),
+                Some(ChannelMsg::ExitStatus { exit_status: 0 }) => self.exited(Ok(())),
+                Some(ChannelMsg::ExitStatus { exit_status }) => {
+                    self.exited(Err(Error::exit(exit_status)));
+                }
+                Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
+                    let what = format!("ended by signal {}", name(&signal_name));
+                    self.exited(Err(Error::new(Kind::Local, what)));
+                }
+                Some(ChannelMsg::Close) => {
+                    self.closed.cancel();
+                    let exit = self.inbox.state().exit.clone();
+                    return self.inbox.end(exit.unwrap_or(Ok(())));
+                }
+                Some(_) => {}
+                None => return,
+            }
+        }
+    }
+
+    fn exited(&self, how: Result<()>) {
+        self.inbox.change(|state| {
+            state.exit.get_or_insert(how);
+        });
+    }
+
+    /// Waits where too much waits for the reader.
+    ///
+    /// # Errors
+    /// The channel has to be given up.
+    async fn wait_for_room(&self) -> Result<(), ()> {
+        let size = || self.inbox.state().size.bytes;
+        let mut channels = self.share.others();
+        let mut writing = self.writing.subscribe();
+        while *channels.borrow_and_update() == 1 {
+            let most = if *writing.borrow_and_update() { TOO_MUCH } else { ENOUGH };
+            if size() <= most {
+                break;
+            }
+            tokio::select! {
+                () = self.inbox.room.notified() => {}
+                _ = channels.changed() => {}
+                _ = writing.changed() => {}
+                () = self.closed.cancelled() => return Err(()),
+            }
+        }
+        if size() <= TOO_MUCH {
+            return Ok(());
+        }
+        let what = format!(
+            "{} MiB were waiting to be read, and other channels share the SSH session",
+            TOO_MUCH >> 20
+        );
+        self.inbox.change(|state| {
+            state.forget();
+            state.end = Some(Err(Error::new(Kind::Lost, what)));
+        });
+        Err(())
+    }
+
+    /// Does what is asked of the channel, until there is nothing more to ask.
+    async fn say<S>(&self, writes: &ChannelWriteHalf<S>, outbox: &mut mpsc::Receiver<Out>)
+    where
+        S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static,
+    {
+        let mut ended = tokio::select! {
+            ended = self.pass_on(writes, outbox) => ended,
+            // What was said before the failure still counts, if the peer takes it.
+            () = async {
+                self.inbox.reset.cancelled().await;
+                sleep(Close::PATIENCE).await;
+            } => false,
+        };
+        let finish = self.inbox.state().finish.clone();
+        match finish {
+            Some(how) if self.role == Role::User => {
+                self.tell(how, writes).await;
+                // A client that reads its own terminal never closes first.
+                ended = false;
+            }
+            Some(Ok(())) if !ended => ended = writes.eof().await.is_ok(),
+            _ => {}
+        }
+        // Without an end on both sides this is an abort, and the peer is told at once.
+        if !ended || self.inbox.state().end.is_none() {
+            let _ = writes.close().await;
+            self.closed.cancel();
+        }
+    }
+
+    /// Says what is in the outbox, to its end; true if our direction has ended with it.
+    async fn pass_on<S>(
+        &self,
+        writes: &ChannelWriteHalf<S>,
+        outbox: &mut mpsc::Receiver<Out>,
+    ) -> bool
+    where
+        S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static,
+    {
+        let mut ended = false;
+        while let Some(word) = outbox.recv().await {
+            let said = match word {
+                Out::Data(bytes) => {
+                    self.writing.send_replace(true);
+                    let said = writes.data_bytes(bytes).await;
+                    self.writing.send_replace(false);
+                    said
+                }
+                Out::End => {
+                    ended = true;
+                    // The user of a command is told how it went before anything else.
+                    match self.role {
+                        Role::User => Ok(()),
+                        Role::Forward | Role::Command => writes.eof().await,
+                    }
+                }
+                Out::Resize(size) => writes.window_change(size.columns, size.rows, 0, 0).await,
+            };
+            if said.is_err() {
+                return false;
+            }
+        }
+        ended
+    }
+
+    /// Tells the user of a command how it went: as a program does, which says why on stderr.
+    async fn tell<S>(&self, how: Result<()>, writes: &ChannelWriteHalf<S>)
+    where
+        S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static,
+    {
+        let status = match &how {
+            Ok(()) => 0,
+            Err(why) => match why.exit_status() {
+                Some(status) => status,
+                None => {
+                    let line = format!("{}\r\n", why.what());
+                    let _ = writes.extended_data_bytes(1, line.into_bytes()).await;
+                    1
+                }
+            },
+        };
+        let _ = writes.eof().await;
+        let _ = writes.exit_status(status).await;
+    }
+
+    /// Passes on what the far side says on its stderr.
+    async fn complain(&self, data: &[u8]) {
+        const LONGEST: usize = 8 << 10;
+        let mut pipe = lock(&self.complaints).take();
+        let pipe_end = pipe.get_or_insert_with(|| {
+            let (ours, theirs) = tokio::io::duplex(LONGEST);
+            tokio::spawn(pass_on_lines(theirs, self.who.clone()));
+            ours
+        });
+        let _ = pipe_end.write_all(data).await;
+        *lock(&self.complaints) = pipe;
+    }
+}
+
+fn name(signal: &Sig) -> String {
+    match signal {
+        Sig::Custom(name) => name.clone(),
+        other => format!("{other:?}"),
+    }
+}
