@@ -13,7 +13,7 @@ use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use clap::{Arg, Command};
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, HostPort};
 use crate::ssh::authorized_keys::Permit;
 
 /// A number of bytes.
@@ -233,14 +233,13 @@ where
     }
 }
 
-/// Parses where to answer HTTP: a host and a port.
+/// Parses where to answer HTTP: a host and a port, which has to be written.
 pub fn http_listener(text: &str) -> Result<Endpoint, String> {
-    match text.contains('/') {
-        true => Err("only HOST:PORT is needed".to_owned()),
-        false => format!("ws://{text}")
-            .parse()
-            .map_err(|error: crate::error::Error| error.what().to_owned()),
+    if text.contains('/') {
+        return Err("only HOST:PORT is needed".to_owned());
     }
+    HostPort::parse(text, None)?;
+    format!("ws://{text}").parse().map_err(|error: crate::error::Error| error.what().to_owned())
 }
 
 /// The SSH server of a tunnel: an address that ends with one, or its name alone.

@@ -45,6 +45,23 @@ fn curl_gets_through() {
 }
 
 #[test]
+fn curl_speaks_what_it_likes_on_one_port() {
+    let web = web_server();
+    let page = format!("http://localhost:{}/", web.port());
+    for (login, schemes) in [
+        ("", &["socks4", "socks4a", "socks5", "socks5h", "http"][..]),
+        ("me:p%40ss@", &["socks5", "socks5h", "http"]),
+    ] {
+        let proxy = Towline::serve([format!("socks://{login}127.0.0.1:0")]);
+        for scheme in schemes {
+            let proxy = format!("{scheme}://{login}127.0.0.1:{}", proxy.port());
+            let got = curl(&["--proxytunnel", "--proxy", &proxy, &page]);
+            assert_eq!(got, ("hello\n".to_owned(), 0), "{proxy}");
+        }
+    }
+}
+
+#[test]
 fn curl_is_told_why_it_does_not_get_through() {
     let socks5 = Towline::serve(["socks5://me:secret@127.0.0.1:0"]);
     let http = Towline::serve(["http://127.0.0.1:0"]);

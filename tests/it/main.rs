@@ -58,7 +58,10 @@ mod tls;
 // Unix sockets, in the file system and abstract.
 mod unix;
 
-// With programs that nobody here wrote: the test page in a real browser.
+// With programs that nobody here wrote: ssh and curl at one port.
+#[cfg(feature = "interop")]
+mod interop_any;
+// The test page in a real browser.
 #[cfg(feature = "interop")]
 mod interop_chromium;
 // nginx and HAProxy between two towlines.

@@ -132,6 +132,18 @@ fn shows(port: u16, line: &str) {
 }
 
 #[test]
+fn figures_need_a_place() {
+    for (place, why) in [
+        ("9100", "a port is missing"),
+        ("http://127.0.0.1:9100", "only HOST:PORT is needed"),
+        ("127.0.0.1:x", "`x` is not a port"),
+    ] {
+        let run = Towline::new().args(["tunnel", "-D", "0", "box", "--metrics", place]).run();
+        run.code(2).stderr_has(why);
+    }
+}
+
+#[test]
 fn figures_say_whether_the_session_is_up() {
     let (server, target) = (server(), echo_server());
     let forward = format!("0:{}", target.address());
