@@ -87,6 +87,10 @@ impl Io for Prefixed {
         self.stream.poll_left(cx)
     }
 
+    fn poll_deaf(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        self.stream.poll_deaf(cx)
+    }
+
     fn check(&mut self, cx: &mut Context<'_>) -> Result<()> {
         self.stream.check(cx)
     }

@@ -199,7 +199,7 @@ fn a_server_that_was_killed_is_no_end() {
     client.read_until([0; 1024]);
     server.run.signal(Signal::KILL);
     client.wait().code(11);
-    assert!(!server.run.runs());
+    wait_until("the server is gone", || !server.run.runs());
 }
 
 #[test]
