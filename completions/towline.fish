@@ -230,13 +230,13 @@ complete -c towline -n "__fish_towline_using_subcommand serve" -s v -l verbose -
 complete -c towline -n "__fish_towline_using_subcommand serve" -s q -l quiet -d 'Say nothing on stderr but errors; a probe prints no payload either'
 complete -c towline -n "__fish_towline_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c towline -n "__fish_towline_using_subcommand serve" -s V -l version -d 'Print version'
-complete -c towline -n "__fish_towline_using_subcommand tunnel" -s L -l local -d 'Listen here, connect from there: [BIND:]PORT:HOST:HOSTPORT, with /PATH for a Unix socket on either side (repeat)' -r
+complete -c towline -n "__fish_towline_using_subcommand tunnel" -s L -l local -d 'Listen here, connect from there: `[BIND:]PORT:HOST:HOSTPORT`, with /PATH for a Unix socket on either side (repeat)' -r
 complete -c towline -n "__fish_towline_using_subcommand tunnel" -s R -l remote -d 'Listen there, connect from here; a PORT alone is a proxy there, as -D is here (repeat)' -r
-complete -c towline -n "__fish_towline_using_subcommand tunnel" -s D -l dynamic -d 'Be a proxy here whose connections are made from there, for SOCKS5, SOCKS4 and HTTP CONNECT: [BIND:]PORT or /PATH (repeat)' -r
+complete -c towline -n "__fish_towline_using_subcommand tunnel" -s D -l dynamic -d 'Be a proxy here whose connections are made from there, for SOCKS5, SOCKS4 and HTTP CONNECT: `[BIND:]PORT` or /PATH (repeat)' -r
 complete -c towline -n "__fish_towline_using_subcommand tunnel" -s W -l stdio -d 'Join stdin and stdout to HOST:PORT or /PATH there, as a ProxyCommand does' -r
 complete -c towline -n "__fish_towline_using_subcommand tunnel" -l socks-auth -d 'Ask the clients of -D and -R PORT for this login; `@FILE` reads it from a file. SOCKS4 clients cannot log in' -r
 complete -c towline -n "__fish_towline_using_subcommand tunnel" -l allow -d 'Let these clients go here only, as *.corp.example:443 or 10.0.0.0/8:*, as far as their requests tell (repeat) [default: anywhere but to link-local and cloud metadata addresses]' -r
-complete -c towline -n "__fish_towline_using_subcommand tunnel" -s J -l jump -d 'Jump through these SSH servers first, as [USER@]HOST[:PORT] (repeat, or separate with commas)' -r
+complete -c towline -n "__fish_towline_using_subcommand tunnel" -s J -l jump -d 'Jump through these SSH servers first, as `[USER@]HOST[:PORT]` (repeat, or separate with commas)' -r
 complete -c towline -n "__fish_towline_using_subcommand tunnel" -l queue-timeout -d 'How long a new connection waits for a session that is lost' -r
 complete -c towline -n "__fish_towline_using_subcommand tunnel" -l metrics -d 'Serve figures for Prometheus at /metrics, and /healthz, on this address, as 127.0.0.1:9100' -r
 complete -c towline -n "__fish_towline_using_subcommand tunnel" -l status -d 'When to show the live status' -r -f -a "auto\t'On a terminal'

@@ -349,7 +349,7 @@ pub struct TunnelArgs {
 #[group(skip)]
 #[command(group = clap::ArgGroup::new("forwards").args(["local", "remote", "dynamic", "stdio"]).required(true).multiple(true))]
 pub struct ForwardArgs {
-    /// Listen here, connect from there: [BIND:]PORT:HOST:HOSTPORT, with /PATH for a Unix socket on either side (repeat)
+    /// Listen here, connect from there: `[BIND:]PORT:HOST:HOSTPORT`, with /PATH for a Unix socket on either side (repeat)
     #[arg(short = 'L', long = "local", value_name = "FORWARD")]
     pub local: Vec<Local>,
 
@@ -357,7 +357,7 @@ pub struct ForwardArgs {
     #[arg(short = 'R', long = "remote", value_name = "FORWARD")]
     pub remote: Vec<Remote>,
 
-    /// Be a proxy here whose connections are made from there, for SOCKS5, SOCKS4 and HTTP CONNECT: [BIND:]PORT or /PATH (repeat)
+    /// Be a proxy here whose connections are made from there, for SOCKS5, SOCKS4 and HTTP CONNECT: `[BIND:]PORT` or /PATH (repeat)
     #[arg(short = 'D', long = "dynamic", value_name = "LISTEN")]
     pub dynamic: Vec<Dynamic>,
 
@@ -378,7 +378,7 @@ pub struct ForwardArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Tunnel")]
 pub struct KeepArgs {
-    /// Jump through these SSH servers first, as [USER@]HOST[:PORT] (repeat, or separate with commas)
+    /// Jump through these SSH servers first, as `[USER@]HOST[:PORT]` (repeat, or separate with commas)
     #[arg(short = 'J', long, value_name = "HOSTS", value_delimiter = ',')]
     pub jump: Vec<value::Via>,
 

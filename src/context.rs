@@ -109,7 +109,7 @@ impl Context {
     /// For `tunnel`.
     ///
     /// # Errors
-    /// See [`Site::new`].
+    /// A file that a flag names cannot be used.
     pub fn for_tunnel(args: &TunnelArgs) -> Result<Self> {
         // Forwards have targets of their own.
         let target = Arc::new("null:".parse::<Endpoint>()?);

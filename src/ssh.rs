@@ -1,7 +1,7 @@
 //! SSH, by way of russh: nothing but this module and its folder names it.
 //!
 //! russh 0.65 has habits that a tunnel cannot live with. All of towline's SSH goes through
-//! [`transport`] and [`channel`], which keep clear of them:
+//! `transport` and `channel`, which keep clear of them:
 //!
 //! - It does not read while it writes, and a keepalive waits behind a write: writes are queued.
 //! - It hands over what arrives channel by channel and waits for each, and its own streams tell a

@@ -45,7 +45,7 @@ impl Sessions {
     /// What is meant by the name of a server.
     ///
     /// # Errors
-    /// [`Kind::Usage`](crate::error::Kind::Usage), often of ssh_config.
+    /// [`Kind::Usage`], often of ssh_config.
     pub(crate) fn target(
         &self,
         host: &str,
