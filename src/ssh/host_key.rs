@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use russh::keys::{Algorithm, Certificate, PublicKey, PublicKeyOrCertificate};
 
+use super::Place;
 use super::auth::fingerprint;
 use super::known_hosts::{self, CertificateVerdict, KnownHosts, Verdict};
 use crate::cli::HostKeyPolicy;
@@ -85,14 +86,17 @@ impl HostKeys {
             CertificateVerdict::Refused(why) => {
                 Err(Error::new(Kind::Auth, format!("the host certificate is not accepted: {why}")))
             }
-            CertificateVerdict::Revoked(place) => Err(revoked(&place)),
+            CertificateVerdict::Revoked(place) => {
+                let key = PublicKey::new(shown.public_key().clone(), "");
+                Err(revoked(&key, &place))
+            }
         }
     }
 
     async fn check_key(&self, known: &KnownHosts, key: &PublicKey) -> Result<()> {
         match known.lookup(&self.name, self.port, key) {
             Verdict::Known => Ok(()),
-            Verdict::Revoked(place) => Err(revoked(&place)),
+            Verdict::Revoked(place) => Err(revoked(key, &place)),
             _ if self.policy == Some(HostKeyPolicy::Off) => {
                 let name = &self.name;
                 report::warn(format_args!(
@@ -153,6 +157,7 @@ impl HostKeys {
     }
 }
 
-fn revoked(place: &super::Place) -> Error {
-    Error::new(Kind::Auth, format!("the host key is revoked, says {place}"))
+fn revoked(key: &PublicKey, place: &Place) -> Error {
+    let shown = fingerprint(key);
+    Error::new(Kind::Auth, format!("the host key {shown} is revoked, says {place}"))
 }

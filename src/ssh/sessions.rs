@@ -92,7 +92,7 @@ impl Sessions {
         &self,
         begin: impl Fn() -> BoxFuture<'a, Result<Session>>,
     ) -> Result<Session> {
-        let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
+        let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
         loop {
             let error = match begin().await {
                 Ok(session) => return Ok(session),

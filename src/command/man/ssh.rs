@@ -125,7 +125,7 @@ fn tunnels() -> Vec<Part> {
              what `serve` could be told: `-L 5432:db:5432 box` is `serve tcp://:5432 \
              ssh://box,tcp://db:5432`. What it adds is that the session is kept up: when it is \
              lost, open connections are reset, new ones wait up to `--queue-timeout`, and it is \
-             opened again with pauses that grow to 30 s, for as long as that takes. A login that \
+             opened again with pauses that grow to 10 s, for as long as that takes. A login that \
              is refused ends the run.",
         ),
     ]

@@ -108,7 +108,7 @@ impl Remote {
 
     /// Listens again; none once the run is to end.
     async fn again(&mut self) -> Option<Listening> {
-        let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
+        let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
         if !self.cx.stop.is_cancelled() {
             report::warn(format_args!(
                 "{}: lost; {} is not served until it is back",
