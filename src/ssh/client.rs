@@ -24,6 +24,8 @@ use crate::lock::lock;
 use crate::trace::{Phase, Trace};
 
 mod guard;
+#[cfg(test)]
+mod tests;
 
 pub(super) use guard::Guard;
 
