@@ -24,7 +24,7 @@ pub mod value;
 
 use value::{CloseSpec, Discreet, Header, Pin, Route, Size, duration, size};
 
-/// Join stdin, files, programs, TCP, TLS, Unix sockets and WebSockets into pipelines
+/// Join stdin, files, programs, TCP, TLS, Unix sockets, WebSockets and SSH into pipelines
 ///
 /// Every verb joins endpoints, and every endpoint is written as one address. See
 /// towline-addresses(7), or `towline help addresses`, for the schemes, the framings and the ends

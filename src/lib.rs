@@ -1,4 +1,4 @@
-//! towline joins endpoints: stdin, files, programs, TCP, TLS, Unix sockets, WebSockets.
+//! towline joins endpoints: stdin, files, programs, TCP, TLS, Unix sockets, WebSockets, SSH.
 //!
 //! Three ideas carry it. An [`endpoint::Endpoint`] is a value parsed once; nothing else knows what
 //! kind it is. A [`duplex::Duplex`] is either bytes or messages. [`relay::relay`] is the only place
