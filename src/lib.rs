@@ -35,4 +35,5 @@ mod lock;
 pub mod metrics;
 pub mod report;
 pub mod signal;
+mod stamp;
 pub mod trace;

@@ -7,19 +7,20 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::server::ResolvesServerCert;
 
-use super::identity::{self, Stamp, stamp};
+use super::identity;
 use super::trust::ClientVerifier;
 use super::{key_log, pem, provider};
 use crate::cli::ServerTlsArgs;
 use crate::error::{Error, Kind, Result};
 use crate::report;
+use crate::stamp::Stamp;
 
 /// What listeners show and ask for.
 pub(super) struct Accepting {
     args: ServerTlsArgs,
     identity: Arc<dyn ResolvesServerCert>,
     provider: Arc<CryptoProvider>,
-    current: Mutex<(Arc<ServerConfig>, Stamp)>,
+    current: Mutex<(Arc<ServerConfig>, Option<Stamp>)>,
 }
 
 impl Accepting {
@@ -33,7 +34,7 @@ impl Accepting {
                     .hint("--cert FILE --key FILE, or --tls-self-signed"));
             }
         };
-        let stamp = args.client_ca.as_deref().and_then(stamp);
+        let stamp = args.client_ca.as_deref().and_then(Stamp::of);
         let config = config(args.client_ca.as_deref(), identity.clone(), &provider)?;
         let current = Mutex::new((Arc::new(config), stamp));
         Ok(Self { args: args.clone(), identity, provider, current })
@@ -45,7 +46,7 @@ impl Accepting {
     pub(super) fn config(&self) -> Arc<ServerConfig> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(file) = self.args.client_ca.as_deref() {
-            let stamp = stamp(file);
+            let stamp = Stamp::of(file);
             if stamp != current.1 {
                 // Also where reading fails: it is said once, and tried again at the next change.
                 current.1 = stamp;

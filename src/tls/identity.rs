@@ -1,7 +1,6 @@
 //! The certificate a listener shows: from files that are read again when they change, or made for
 //! this run.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -18,6 +17,7 @@ use super::pem;
 use crate::error::{Error, Kind, Result};
 use crate::lock::lock;
 use crate::report;
+use crate::stamp::Stamp;
 
 /// `--cert` and `--key`.
 #[derive(Debug)]
@@ -31,13 +31,9 @@ pub(super) struct Files {
 #[derive(Debug)]
 struct State {
     current: Arc<CertifiedKey>,
-    stamps: [Stamp; 2],
+    stamps: [Option<Stamp>; 2],
     checked: Instant,
 }
-
-/// What changes when a file does: none if there is no file, else its device and inode (it may be
-/// replaced by one of the same age), time and size.
-pub(super) type Stamp = Option<(u64, u64, i64, i64, u64)>;
 
 impl Files {
     /// How often the files are looked at, at most.
@@ -46,7 +42,7 @@ impl Files {
     pub(super) fn load(cert: &Path, key: &Path, provider: &Arc<CryptoProvider>) -> Result<Self> {
         let (cert, key) = (cert.to_owned(), key.to_owned());
         // The stamps are older than what is read, so that a change in between is seen later.
-        let stamps = [stamp(&cert), stamp(&key)];
+        let stamps = [Stamp::of(&cert), Stamp::of(&key)];
         let current = Arc::new(pem::identity(&cert, &key, provider)?);
         warn_if_over(&current, &cert);
         let state = State { current, stamps, checked: Instant::now() };
@@ -57,7 +53,7 @@ impl Files {
         let mut state = lock(&self.state);
         if state.checked.elapsed() >= Self::EVERY {
             state.checked = Instant::now();
-            let stamps = [stamp(&self.cert), stamp(&self.key)];
+            let stamps = [Stamp::of(&self.cert), Stamp::of(&self.key)];
             if stamps != state.stamps {
                 // Also where reading fails: it is said once, and tried again at the next change.
                 state.stamps = stamps;
@@ -79,11 +75,6 @@ impl ResolvesServerCert for Files {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.current())
     }
-}
-
-pub(super) fn stamp(path: &Path) -> Stamp {
-    let file = std::fs::metadata(path).ok()?;
-    Some((file.dev(), file.ino(), file.mtime(), file.mtime_nsec(), file.size()))
 }
 
 fn warn_if_over(identity: &CertifiedKey, path: &Path) {

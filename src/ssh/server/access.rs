@@ -1,8 +1,6 @@
 //! Who may come in: the files of keys, read again when they change.
 
 use std::collections::HashMap;
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -13,6 +11,7 @@ use crate::error::Result;
 use crate::lock::lock;
 use crate::report;
 use crate::ssh::authorized_keys::{AuthorizedKeys, Credential, Denied, Grant, Visitor, file_of};
+use crate::stamp::Stamp;
 
 /// Where the keys are.
 pub(super) struct Access {
@@ -28,9 +27,6 @@ struct Read {
     stamp: Stamp,
     keys: Arc<AuthorizedKeys>,
 }
-
-/// What changes with a file: its place on the disk, its length, its time.
-type Stamp = (u64, u64, u64, i64, i64);
 
 /// The files that are about one user.
 #[derive(Clone)]
@@ -84,11 +80,10 @@ impl Access {
     /// A file as it is now. One that cannot be used any more lets nobody in.
     fn current(&self, file: &Path) -> Option<Arc<AuthorizedKeys>> {
         let mut read = lock(&self.read);
-        let Ok(about) = file.metadata() else {
+        let Some(stamp) = Stamp::of(file) else {
             read.remove(file);
             return None;
         };
-        let stamp = stamp(&about);
         if let Some(read) = read.get(file).filter(|read| read.stamp == stamp) {
             return Some(read.keys.clone());
         }
@@ -103,10 +98,6 @@ impl Access {
         read.insert(file.to_owned(), Read { stamp, keys: keys.clone() });
         Some(keys)
     }
-}
-
-fn stamp(about: &Metadata) -> Stamp {
-    (about.dev(), about.ino(), about.len(), about.mtime(), about.mtime_nsec())
 }
 
 impl Sources {
