@@ -27,9 +27,11 @@ const ATTEMPTS: usize = 3;
 /// # Errors
 /// [`Kind::Auth`], saying what was tried.
 pub(super) async fn log_in(handle: &mut Handle<Guard>, login: &Login) -> Result<()> {
-    let first = handle.authenticate_none(&login.user).await;
+    let mut methods = match handle.authenticate_none(&login.user).await.map_err(failure)? {
+        AuthResult::Success => return Ok(()),
+        AuthResult::Failure { remaining_methods, .. } => remaining_methods,
+    };
     let mut attempt = Attempt { handle, login, tried: Vec::new() };
-    let Some(mut methods) = attempt.outcome(first)? else { return Ok(()) };
     loop {
         let next = attempt.next(&methods).await?;
         match next {
@@ -44,8 +46,7 @@ pub(super) async fn log_in(handle: &mut Handle<Guard>, login: &Login) -> Result<
 struct Attempt<'a> {
     handle: &'a mut Handle<Guard>,
     login: &'a Login,
-    /// What was offered, for the last word.
-    tried: Vec<String>,
+    tried: Vec<MethodKind>,
 }
 
 enum Next {
@@ -55,26 +56,27 @@ enum Next {
     No,
 }
 
-impl Attempt<'_> {
-    /// The methods that are left, or none after a success.
-    fn outcome(&self, result: Result<AuthResult, russh::Error>) -> Result<Option<MethodSet>> {
-        match result.map_err(failure)? {
-            AuthResult::Success => Ok(None),
-            AuthResult::Failure { remaining_methods, .. } => Ok(Some(remaining_methods)),
+impl From<AuthResult> for Next {
+    fn from(result: AuthResult) -> Self {
+        match result {
+            AuthResult::Success => Self::In,
+            AuthResult::Failure { remaining_methods, partial_success: true } => {
+                Self::More(remaining_methods)
+            }
+            AuthResult::Failure { .. } => Self::No,
         }
     }
+}
 
+impl Attempt<'_> {
     async fn next(&mut self, methods: &MethodSet) -> Result<Next> {
-        for (method, kind) in [
-            ("publickey", MethodKind::PublicKey),
-            ("keyboard-interactive", MethodKind::KeyboardInteractive),
-            ("password", MethodKind::Password),
-        ] {
-            if !methods.contains(&kind) || self.tried.iter().any(|tried| tried == method) {
+        for method in [MethodKind::PublicKey, MethodKind::KeyboardInteractive, MethodKind::Password]
+        {
+            if !methods.contains(&method) || self.tried.contains(&method) {
                 continue;
             }
-            self.tried.push(method.to_owned());
-            let next = match kind {
+            self.tried.push(method);
+            let next = match method {
                 MethodKind::PublicKey => self.keys().await?,
                 MethodKind::Password => self.password().await?,
                 _ => self.interview().await?,
@@ -157,7 +159,7 @@ impl Attempt<'_> {
                 }
             };
             match result {
-                Ok(result) => match self.weigh(result) {
+                Ok(result) => match Next::from(result) {
                     Next::No => {}
                     next => return Ok(next),
                 },
@@ -201,14 +203,14 @@ impl Attempt<'_> {
             let handle = &mut self.handle;
             let result =
                 handle.authenticate_certificate_with(user, certificate, hash, &mut signer).await;
-            let next = self.weigh(result.map_err(|error| error.0)?);
+            let next = Next::from(result.map_err(|error| error.0)?);
             if !matches!(next, Next::No) {
                 return Ok(next);
             }
         }
         report::verbose(format_args!("offering {}", file.display()));
         let result = self.handle.authenticate_publickey_with(user, public, hash, &mut signer).await;
-        result.map(|result| self.weigh(result)).map_err(|error| error.0)
+        result.map(Next::from).map_err(|error| error.0)
     }
 
     async fn password(&mut self) -> Result<Next> {
@@ -216,7 +218,7 @@ impl Attempt<'_> {
         for _ in 0..ATTEMPTS {
             let Some(password) = self.login.password(&self.login.prompt()).await? else { break };
             let result = self.handle.authenticate_password(user, password.as_str()).await;
-            match self.weigh(result.map_err(failure)?) {
+            match Next::from(result.map_err(failure)?) {
                 Next::No if self.login.password_file.is_none() => {
                     report::note(format_args!("permission denied, please try again"));
                 }
@@ -268,16 +270,6 @@ impl Attempt<'_> {
             answers.push(answer.to_string());
         }
         Ok(Some(answers))
-    }
-
-    fn weigh(&self, result: AuthResult) -> Next {
-        match result {
-            AuthResult::Success => Next::In,
-            AuthResult::Failure { remaining_methods, partial_success: true } => {
-                Next::More(remaining_methods)
-            }
-            AuthResult::Failure { .. } => Next::No,
-        }
     }
 
     fn refused(&self, methods: &MethodSet) -> Error {
@@ -342,10 +334,10 @@ impl Signer for KeyFile<'_> {
             KeypairData::Rsa(pair) => (pair, hash).try_sign(&data),
             pair => pair.try_sign(&data),
         };
-        let unsigned = |_| Ours(Error::new(Kind::Auth, "the key cannot sign").at(file.display()));
-        let signature = signed.map_err(|_| unsigned(()))?;
-        let blob = Vec::<u8>::try_from(signature).map_err(|_| unsigned(()))?;
-        blob.encode(&mut data).map_err(|_| unsigned(()))?;
+        let unsigned = || Ours(Error::new(Kind::Auth, "the key cannot sign").at(file.display()));
+        let signature = signed.map_err(|_| unsigned())?;
+        let blob = Vec::<u8>::try_from(signature).map_err(|_| unsigned())?;
+        blob.encode(&mut data).map_err(|_| unsigned())?;
         Ok(data)
     }
 }
