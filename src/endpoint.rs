@@ -176,6 +176,11 @@ pub(crate) enum Footing {
     Stream,
 }
 
+impl Footing {
+    /// For what needs a connection to somewhere, by whatever way.
+    const ANY: &'static [Self] = &[Self::Here, Self::Network, Self::Machine, Self::Stream];
+}
+
 /// What an end of a join deals in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {

@@ -57,8 +57,7 @@ impl Scheme for Proxy {
     const NAMES: &'static [&'static str] = &["socks5", "http", "socks"];
     const USAGE: &'static str = "socks5://[USER:PASSWORD@]HOST:PORT, http://..., socks://...";
     const HELP: &'static str = "a SOCKS5 or HTTP (CONNECT) proxy to dial through, or to be; a listener of socks: speaks both, and SOCKS4; over the hop before no port is needed";
-    const STANDS_ON: &'static [Footing] =
-        &[Footing::Here, Footing::Network, Footing::Machine, Footing::Stream];
+    const STANDS_ON: &'static [Footing] = Footing::ANY;
     const GIVES: Option<Footing> = Some(Footing::Network);
     const LISTENS: bool = true;
     const SHAPE: Shape = Shape::Bytes;

@@ -41,8 +41,7 @@ impl Scheme for Ssh {
     const USAGE: &'static str = "ssh://[USER@]HOST[:PORT]";
     const HELP: &'static str =
         "a machine reached by SSH: what follows lives there; alone, its shell";
-    const STANDS_ON: &'static [Footing] =
-        &[Footing::Here, Footing::Network, Footing::Machine, Footing::Stream];
+    const STANDS_ON: &'static [Footing] = Footing::ANY;
     const GIVES: Option<Footing> = Some(Footing::Machine);
     const LISTENS: bool = true;
     const SHAPE: Shape = Shape::Bytes;

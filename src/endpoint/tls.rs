@@ -22,8 +22,7 @@ impl Scheme for Tls {
     const NAMES: &'static [&'static str] = &["tls"];
     const USAGE: &'static str = "tls://HOST:PORT";
     const HELP: &'static str = "TLS over TCP, or over the hop before, where no port is needed";
-    const STANDS_ON: &'static [Footing] =
-        &[Footing::Here, Footing::Network, Footing::Machine, Footing::Stream];
+    const STANDS_ON: &'static [Footing] = Footing::ANY;
     const GIVES: Option<Footing> = Some(Footing::Stream);
     const LISTENS: bool = true;
     const SHAPE: Shape = Shape::Bytes;

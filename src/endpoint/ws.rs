@@ -37,8 +37,7 @@ impl Scheme for Ws {
     const USAGE: &'static str = "ws://HOST[:PORT]/PATH, wss://...";
     const HELP: &'static str =
         "a WebSocket, over TLS if wss:; a bare HOST:PORT or :PORT is ws: too";
-    const STANDS_ON: &'static [Footing] =
-        &[Footing::Here, Footing::Network, Footing::Machine, Footing::Stream];
+    const STANDS_ON: &'static [Footing] = Footing::ANY;
     const GIVES: Option<Footing> = Some(Footing::Stream);
     const LISTENS: bool = true;
     const SHAPE: Shape = Shape::Messages;

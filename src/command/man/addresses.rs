@@ -32,7 +32,7 @@ pub(in crate::command) fn page() -> Page {
 fn grammar() -> Vec<Part> {
     vec![
         Part::Section("ADDRESSES"),
-        text(
+        Part::text(
             "Whatever can be joined is written as one address, which is one hop or several, each \
              reached through the one before it:",
         ),
@@ -41,13 +41,13 @@ fn grammar() -> Vec<Part> {
              hop     = scheme \":\" rest / \"-\" / [host] \":\" port [\"/\" path]"
                 .into(),
         ),
-        text(
+        Part::text(
             "A comma separates hops only where a known scheme and its colon follow; any other \
              comma belongs to the hop. An address does not say whether to listen or to connect: \
              the verb does. `towline serve` listens on all of its addresses but the last, every \
              other address is connected to.",
         ),
-        text(
+        Part::text(
             "A bare `host:port/path` is `ws://host:port/path`. A host that is left out is the \
              loopback; to listen on every interface write `0.0.0.0` or `[::]`. Port 0 is any free \
              port, and the line `listening on ...` says which.",
@@ -72,7 +72,7 @@ fn schemes() -> Vec<Part> {
 fn chains() -> Vec<Part> {
     vec![
         Part::Section("CHAINS"),
-        text("A chain reads from left to right, from here outward:"),
+        Part::text("A chain reads from left to right, from here outward:"),
         Part::Code(
             "http://proxy:3128,wss://api/v1    a WebSocket through a company's proxy\n\
              socks5://127.0.0.1:1080,tcp://db:5432\n\
@@ -81,7 +81,7 @@ fn chains() -> Vec<Part> {
              exec:ssh host nc db 80,ws://db/   a WebSocket over a program's pipes"
                 .into(),
         ),
-        text(
+        Part::text(
             "The same chains listen: `serve unix:/run/app.sock,ws://app/ echo:` is a WebSocket \
              server on a Unix socket. A chain that makes no sense is refused by the name of the \
              hop, before anything is opened.",
@@ -93,41 +93,41 @@ fn frames() -> Vec<Part> {
     let terms = cli::values::<Framing>().into_iter().map(|(name, help)| (name, format!("{help}.")));
     vec![
         Part::Section("FRAMES"),
-        text(
+        Part::text(
             "WebSockets and hubs deal in messages, all other ends in bytes. Where messages meet \
              bytes, `--frame` says where one message ends:",
         ),
         Part::Terms(terms.collect()),
-        text(
+        Part::text(
             "`lines` is the default of a console, a file, a hub and a program on pipes, `raw` that \
              of a socket and a pseudo terminal. One message in is one unit out: nothing is split, merged or rewritten \
              because of the size of a buffer, and a message over `--max-message` is refused with \
              a Close 1009, never cut.",
         ),
-        text(
+        Part::text(
             "In `lines` one newline is taken off (LF or CR LF), an empty line is an empty message, \
              and a last line without a newline is sent as well. Text is sent as text, and bytes \
              that are not UTF-8 as binary, unless `--text` or `--binary` is given.",
         ),
-        text("In `json` every message is one line, the same in and out:"),
+        Part::text("In `json` every message is one line, the same in and out:"),
         Part::Code(
             "{\"ts\":1.234567,\"from\":\"c1\",\"type\":\"text\",\"data\":\"hello\"}\n\
              {\"ts\":1.300000,\"type\":\"binary\",\"b64\":\"AAEC/w==\"}\n\
              {\"ts\":2.000000,\"type\":\"close\",\"code\":1000,\"reason\":\"bye\"}"
                 .into(),
         ),
-        text("Only `type` and the payload are needed in a line that is to be sent."),
+        Part::text("Only `type` and the payload are needed in a line that is to be sent."),
     ]
 }
 
 fn ends() -> Vec<Part> {
     vec![
         Part::Section("ENDS OF STREAMS"),
-        text(
+        Part::text(
             "Bytes to bytes: when one direction ends, that end is passed on (a half-close), and \
              the other direction goes on. The join ends when both have ended.",
         ),
-        text(
+        Part::text(
             "A WebSocket has no half-close. When the end that asked (stdin, or the accepted peer) \
              has said all it had to say, towline does not close: it delivers what comes until the \
              peer closes, or until nothing has come for `--linger` (1s), and then sends a Close \
@@ -135,17 +135,17 @@ fn ends() -> Vec<Part> {
              never. When the end that was asked (the second address, the target) is finished, \
              there is nothing to wait for, and a Close 1000 follows its last message.",
         ),
-        text(
+        Part::text(
             "A stdin that ends without a single byte, as in a cron job or with `</dev/null`, is \
              no end: the run only receives.",
         ),
-        text(
+        Part::text(
             "A Close from the peer is answered, what came before it is delivered, and the run \
              ends at once, whatever stdin does. A connection that is lost without a Close is a \
              failure, and on a byte stream it is passed on as a reset, not as an end, so that \
              half a transfer never looks like a whole one.",
         ),
-        text("towline sends these close codes:"),
+        Part::text("towline sends these close codes:"),
         Part::Terms(
             [
                 ("1000", "The other end of the join has ended well; a child exited with 0."),
@@ -159,7 +159,7 @@ fn ends() -> Vec<Part> {
             .map(|(code, meaning)| (code.to_owned(), meaning.to_owned()))
             .into(),
         ),
-        text(
+        Part::text(
             "Between two WebSockets the code and the reason of a Close are passed on as they are. \
              1005, 1006 and 1015 never go over the wire.",
         ),
@@ -169,12 +169,12 @@ fn ends() -> Vec<Part> {
 fn streams() -> Vec<Part> {
     vec![
         Part::Section("BYTE STREAMS OVER WEBSOCKETS"),
-        text(
+        Part::text(
             "Two towline ends that carry a byte stream over a WebSocket agree on the subprotocol \
              `towline.v1`: payload travels in binary messages, and an empty binary message ends \
              its direction, so that a half-close survives from end to end.",
         ),
-        text(
+        Part::text(
             "A client offers `towline.v0, towline.v1` where it carries bytes: the other end of its \
              join has no messages, and there is no `--subprotocol`, `--text` or `--binary` and no \
              `--frame` other than raw. A server grants `towline.v1` where its target is a byte \
@@ -188,20 +188,20 @@ fn streams() -> Vec<Part> {
 fn programs() -> Vec<Part> {
     vec![
         Part::Section("PROGRAMS"),
-        text(
+        Part::text(
             "`exec:` runs a program with the words that follow, quoted as in a shell but without \
              one; `sh:` and `pty:` give the line to /bin/sh. Each peer of `serve` has a child of \
              its own, at most `--max-children` at once. Its stderr is passed on with its name in \
              front, its exit status becomes the Close code (0 is 1000, otherwise 1011 and `exit \
              N`), and in `connect` exit code 14.",
         ),
-        text(
+        Part::text(
             "A half-close closes the child's stdin. A child that is no longer wanted is given \
              `--stop-grace` after each of: end of input, SIGHUP, SIGTERM; then comes SIGKILL. The \
              signals go to its process group, so that they reach what it has started. Being in a \
              group of its own, a child of exec: or sh: cannot ask for a password on the terminal.",
         ),
-        text(
+        Part::text(
             "For a peer of `serve` the environment is that of CGI/1.1 (RFC 3875): REMOTE_ADDR, \
              REMOTE_PORT, REQUEST_URI, PATH_INFO, QUERY_STRING, SERVER_NAME, HTTP_* for the \
              headers of the handshake, but not Authorization and Proxy, HTTPS for TLS, \
@@ -213,18 +213,18 @@ fn programs() -> Vec<Part> {
 fn proxies() -> Vec<Part> {
     vec![
         Part::Section("PROXIES"),
-        text(
+        Part::text(
             "`socks5:` and `http:` in front of another hop dial through a proxy, which also \
              resolves the name. A login that is refused is exit code 13; a target that the proxy \
              cannot reach or resolve is 4, and says that the proxy said so.",
         ),
-        text(
+        Part::text(
             "A WebSocket that is dialled from here uses the environment, unless `--no-proxy`: \
              ws_proxy or wss_proxy, then http_proxy or https_proxy, then all_proxy, each in lower \
              case before upper case; no_proxy names hosts, domains, addresses and networks that \
              are dialled directly. The loopback always is.",
         ),
-        text(
+        Part::text(
             "As a listener, a proxy joins each peer to the target; `tcp:` alone is the place that \
              the peer asked for, and the default where there is no target. A login in the address \
              is then asked for. A listener of `socks:` takes SOCKS5, SOCKS4, SOCKS4a and HTTP \
@@ -237,7 +237,7 @@ fn proxies() -> Vec<Part> {
 fn one_port() -> Vec<Part> {
     vec![
         Part::Section("ONE PORT FOR EVERYTHING"),
-        text(
+        Part::text(
             "A listener of `any:` looks at the first bytes of each peer, within \
              `--handshake-timeout`. An HTTP method begins a WebSocket or a plain request, at any \
              path, as for `ws:`. TLS is spoken where there is a certificate (`--cert` or \
@@ -246,7 +246,7 @@ fn one_port() -> Vec<Part> {
              Whatever else comes is closed at once. With `--client-ca`, HTTP is answered over TLS \
              only.",
         ),
-        text(
+        Part::text(
             "OpenSSH speaks first, but an SSH client may wait for the server to do so. Where SSH \
              is served, a peer that has said nothing for a second is therefore greeted by SSH; a \
              browser that opens a connection ahead of need does better over TLS.",
@@ -257,14 +257,14 @@ fn one_port() -> Vec<Part> {
 fn tls() -> Vec<Part> {
     vec![
         Part::Section("TLS"),
-        text(
+        Part::text(
             "Certificates are checked against the system's authorities (SSL_CERT_FILE and \
              SSL_CERT_DIR are honoured), or those of `--ca` alone. `--pin` takes the place of all \
              other checks: that very certificate is accepted, whatever its signer, its name and \
              its dates, and no other. `--insecure` accepts any and says so. SSLKEYLOGFILE names a \
              file for the keys of the sessions.",
         ),
-        text(
+        Part::text(
             "An end without close_notify is a lost connection (exit code 11), not the end of the \
              data. The files of `--cert` and `--key` are read again when they change; a broken \
              pair is said, and the old one stays in use.",
@@ -275,14 +275,14 @@ fn tls() -> Vec<Part> {
 fn web_sites() -> Vec<Part> {
     vec![
         Part::Section("BROWSERS"),
-        text(
+        Part::text(
             "A page of any web site may try to open a WebSocket to a server on your machine. \
              `echo:`, `null:` and `hub:` let it. For all other targets the Origin of a browser \
              has to be the host it connects to; `--allow-origin` lists others, and is then the \
              whole list for every target. Peers that send no Origin are no browsers, and are not \
              concerned.",
         ),
-        text(
+        Part::text(
             "A site can also make its own name resolve to 127.0.0.1, and then counts for a browser \
              as the server it finds there. A loopback listener therefore shows the files of \
              `--static` and its /metrics, and takes a page for its own, only where the Host is \
@@ -297,18 +297,14 @@ fn exits() -> Vec<Part> {
     vec![
         Part::Section("EXIT STATUS"),
         page::exit_codes(),
-        text(
+        Part::text(
             "A reader of stdout that goes away (`| head -1`) is a clean end. The exit code is \
              never 0 if the connection was not made. `serve` that has ended in order after SIGTERM \
              exits with 0, since that is how a service is stopped.",
         ),
         Part::Section("SEE ALSO"),
-        text("towline(1), towline-connect(1), towline-serve(1)"),
+        Part::text("towline(1), towline-connect(1), towline-serve(1)"),
     ]
-}
-
-fn text(text: &str) -> Part {
-    Part::Text(text.to_owned())
 }
 
 fn capital(text: &str) -> String {

@@ -21,10 +21,6 @@ pub(in crate::command) fn page() -> Page {
     }
 }
 
-fn text(text: &str) -> Part {
-    Part::Text(text.to_owned())
-}
-
 fn terms(terms: &[(&str, &str)]) -> Part {
     let owned = terms.iter().map(|(term, meaning)| ((*term).to_owned(), (*meaning).to_owned()));
     Part::Terms(owned.collect())
@@ -33,7 +29,7 @@ fn terms(terms: &[(&str, &str)]) -> Part {
 fn machines() -> Vec<Part> {
     vec![
         Part::Section("MACHINES REACHED BY SSH"),
-        text(
+        Part::text(
             "What follows an `ssh:` hop lives on the machine that the hop leads to: its network, \
              its Unix sockets, its programs. Alone, it is the login shell, on a terminal if there \
              is one; a line that begins with `~.` ends it.",
@@ -54,7 +50,7 @@ fn machines() -> Vec<Part> {
             ),
             ("ssh://a,ssh://b,tcp://c:80", "Through a to b, and from there."),
         ]),
-        text(
+        Part::text(
             "Where to listen, `tcp:` and `unix:` after an `ssh:` hop are remote forwards: `towline \
              serve ssh://box,tcp://:8080 tcp://localhost:3000` shows a local server there. When \
              the session is lost it is opened again, and the forward with it; a port that the old \
@@ -66,7 +62,7 @@ fn machines() -> Vec<Part> {
 fn logins() -> Vec<Part> {
     vec![
         Part::Section("LOGGING IN"),
-        text(
+        Part::text(
             "ssh_config(5) is read as OpenSSH reads it, the user's file before the system's: \
              `Host`, `Match` (not `exec`), `HostName`, `User`, `Port`, `IdentityFile`, \
              `IdentitiesOnly`, `IdentityAgent`, `CertificateFile`, `ProxyJump`, `ProxyCommand`, \
@@ -75,7 +71,7 @@ fn logins() -> Vec<Part> {
              `ServerAliveCountMax`, `ConnectTimeout`, `BatchMode`, `Include`. What the address \
              says comes first, then flags, then the files. Other keywords are passed over.",
         ),
-        text(
+        Part::text(
             "Tried are, in this order: certificates and keys of the agent (`SSH_AUTH_SOCK`), key \
              files, keyboard-interactive, the password. Key files may be ed25519, ecdsa or rsa \
              (signing with SHA-2 only), in OpenSSH's or PKCS#8 format; one that others can read is \
@@ -89,7 +85,7 @@ fn logins() -> Vec<Part> {
 fn host_keys() -> Vec<Part> {
     vec![
         Part::Section("HOST KEYS"),
-        text(
+        Part::text(
             "known_hosts is read with hashed names, patterns, `[host]:port`, `@cert-authority` and \
              `@revoked`. Without `--host-key-policy`, a host that is not known is asked about on a \
              terminal and refused elsewhere; a key of another type for a known host counts as \
@@ -102,14 +98,14 @@ fn host_keys() -> Vec<Part> {
 fn sessions() -> Vec<Part> {
     vec![
         Part::Section("SESSIONS"),
-        text(
+        Part::text(
             "All that goes through one chain of hops shares one session. `--connections` spreads \
              it over several, so that one slow connection does not hold up the others at the TCP \
              level. A server that says nothing is asked for a sign of life every \
              `--ssh-keepalive`; three without an answer end the session, and whatever is open in \
              it fails: a byte stream is reset, never ended as if it were complete.",
         ),
-        text(
+        Part::text(
             "A reader that has the session to itself makes the sender wait, as TCP does. One that \
              shares the session must not hold the others up: what arrives for it is kept, up to a \
              bound of some megabytes; beyond that its channel alone is closed.",
@@ -120,7 +116,7 @@ fn sessions() -> Vec<Part> {
 fn tunnels() -> Vec<Part> {
     vec![
         Part::Section("TUNNELS"),
-        text(
+        Part::text(
             "`towline tunnel` takes OpenSSH's own `-L`, `-R`, `-D`, `-W` and `-J`. Each forward is \
              what `serve` could be told: `-L 5432:db:5432 box` is `serve tcp://:5432 \
              ssh://box,tcp://db:5432`. What it adds is that the session is kept up: when it is \
@@ -134,7 +130,7 @@ fn tunnels() -> Vec<Part> {
 fn server() -> Vec<Part> {
     vec![
         Part::Section("THE SERVER"),
-        text(
+        Part::text(
             "Where to listen, `ssh:` is a server of its own: no account of the machine is used, no \
              shell is there, nothing is run and no port forwarded but what flags and keys allow. \
              Any SSH client can come, with a public key from `--authorized-keys` or \
@@ -142,13 +138,13 @@ fn server() -> Vec<Part> {
              other way in. The files are read again when they change, and a key that is taken out \
              ends its live sessions.",
         ),
-        text(
+        Part::text(
             "Each session that a client opens is joined to the target of `serve` like a peer of \
              any other listener. The words of a command choose a `--route`: with `--route \
              /logs=sh:'tail -f /var/log/x'`, `ssh s logs` sees them. On a terminal, lines can be \
              edited.",
         ),
-        text("In the keys file, these options count:"),
+        Part::text("In the keys file, these options count:"),
         terms(&[
             (
                 "restrict, port-forwarding, no-port-forwarding",
@@ -173,7 +169,7 @@ fn server() -> Vec<Part> {
                 "An authority whose user certificates are good.",
             ),
         ]),
-        text(
+        Part::text(
             "A key with an option that is not known is refused, and said to be. The host key is \
              made on the first start, in `~/.local/state/towline`, unless `--host-key` names one; \
              its fingerprint is said at every start.",
@@ -184,24 +180,24 @@ fn server() -> Vec<Part> {
 fn rooms() -> Vec<Part> {
     vec![
         Part::Section("S AND C1, C2, C3"),
-        text(
+        Part::text(
             "A server S and clients joined to it both ways, by keys. At S, a line goes to all, \
              `@c2 line` to one:",
         ),
         Part::Code("towline serve ssh://0.0.0.0:2222 - --authorized-keys clients".into()),
-        text("The file `clients` on S:"),
+        Part::text("The file `clients` on S:"),
         Part::Code(
             "restrict,environment=\"TOWLINE_NAME=c1\" ssh-ed25519 AAAA... c1@home\n\
              restrict,environment=\"TOWLINE_NAME=c2\" ssh-ed25519 AAAA... c2@office"
                 .into(),
         ),
-        text("C1 and C2, with whatever SSH they have:"),
+        Part::text("C1 and C2, with whatever SSH they have:"),
         Part::Code("ssh -p 2222 s.example.com\ntowline connect ssh://s.example.com:2222".into()),
-        text(
+        Part::text(
             "With `hub:NAME` as the target they hear each other. A client that comes back takes \
              over its name from a session of the same key that has not been noticed to be gone.",
         ),
-        text(
+        Part::text(
             "With `--allow-peers`, clients also reach each other through S: one offers a port of \
              its own under its name, and another jumps to it. `towline serve` and `towline \
              connect` do the same with `ssh://s,tcp://c2:22`.",
@@ -216,13 +212,13 @@ fn rooms() -> Vec<Part> {
 fn firewalls() -> Vec<Part> {
     vec![
         Part::Section("WHERE ONLY PORT 443 IS OPEN"),
-        text("The server, inside a WebSocket, and a client:"),
+        Part::text("The server, inside a WebSocket, and a client:"),
         Part::Code(
             "towline serve wss://0.0.0.0:443/tunnel,ssh: - --cert cert.pem --key key.pem --authorized-keys clients\n\
              towline connect wss://s.example.com/tunnel,ssh://me@s.example.com"
                 .into(),
         ),
-        text(
+        Part::text(
             "Both ends check each other twice: the certificate of the WebSocket and the host key \
              within. A reverse proxy such as nginx can stand in front. A stock client comes in by \
              a ProxyCommand:",
