@@ -260,7 +260,10 @@ async fn serve_peer(incoming: Incoming, cx: &Arc<Context>) {
     figures().for_each(|it| it.peers.add(1));
     report::verbose(format_args!("{address}: connected"));
     let outcome = join_target(near, &mut peer, cx).await;
-    figures().for_each(|it| it.left.add(1));
+    figures().for_each(|it| {
+        it.count(&peer.moved);
+        it.left.add(1);
+    });
     if let Err(error) = &outcome {
         match error.kind() {
             // Peers come and go.
@@ -321,8 +324,6 @@ async fn join_target(mut near: Duplex, peer: &mut Peer, cx: &Arc<Context>) -> Re
             options.label = report::is_verbose().then(|| peer.address.as_str().into());
             let mut pair = Pair::new(near, far, &options.decoder);
             let (counts, outcome) = relay::relay(&mut pair, &options).await;
-            cx.metrics.count(&counts);
-            peer.forward.iter().for_each(|forward| forward.count(&counts));
             peer.moved = counts;
             outcome
         }

@@ -106,6 +106,16 @@ impl Context {
         Ok(Self { kill: CancellationToken::new(), ..cx })
     }
 
+    /// Runs `work`, says goodbye in the SSH sessions and waits until no child is left.
+    pub(crate) async fn until_ended<T>(&self, work: impl Future<Output = T>) -> T {
+        let work = async {
+            let outcome = work.await;
+            self.ssh.end().await;
+            outcome
+        };
+        self.children.until_stopped(work).await
+    }
+
     /// For `tunnel`.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::backoff::Backoff;
-use crate::cli::{ConnectArgs, ConsoleArgs};
+use crate::cli::{ConnectArgs, ConsoleArgs, PersistArgs};
 use crate::console::Raw;
 use crate::context::Context;
 use crate::duplex::{ByteStream, Duplex, MessageStream, mute};
@@ -42,19 +42,7 @@ pub async fn run(args: ConnectArgs) -> Result<()> {
     }
     let mut signals = Signals::listen()?;
     if args.addresses.len() > 2 {
-        let fan = async {
-            let outcome = match args.persist.timeout {
-                Some(patience) => {
-                    timeout(patience, fan::run(&args, &cx)).await.unwrap_or_else(|_| {
-                        Err(Error::new(Kind::Timeout, format!("not over after {patience:?}")))
-                    })
-                }
-                None => fan::run(&args, &cx).await,
-            };
-            cx.ssh.end().await;
-            outcome
-        };
-        return match signals.run(&cx.stop, cx.children.until_stopped(fan)).await {
+        return match signals.run(&cx.stop, cx.until_ended(fan::run(&args, &cx))).await {
             (Some(signal), _) => Err(Error::new(signal, "interrupted")),
             (None, outcome) => outcome,
         };
@@ -68,10 +56,9 @@ pub async fn run(args: ConnectArgs) -> Result<()> {
         };
         // It may be a child that has to be stopped.
         session.near_end = None;
-        cx.ssh.end().await;
         outcome
     };
-    let outcome = match signals.run(&cx.stop, cx.children.until_stopped(run)).await {
+    let outcome = match signals.run(&cx.stop, cx.until_ended(run)).await {
         (Some(signal), Err(_)) => Err(Error::new(signal, "interrupted")),
         (_, outcome) => outcome,
     };
@@ -144,12 +131,13 @@ impl<'a> Session<'a> {
                     let since = Instant::now();
                     let outcome = self.join(far_end).await;
                     if !persist.reconnect || !is_loss(&outcome) {
-                        return outcome.and_then(|ended| self.judge(&ended));
+                        return outcome
+                            .and_then(|ended| judge(&ended, persist, &self.near, &self.far));
                     }
                     if since.elapsed() >= STABLE {
                         backoff.reset();
                     }
-                    outcome.and_then(|ended| self.judge(&ended)).err()
+                    outcome.and_then(|ended| judge(&ended, persist, &self.near, &self.far)).err()
                 }
                 Err(error) => {
                     let waiting = patience.is_some_and(|patience| began.elapsed() < patience);
@@ -300,19 +288,16 @@ impl<'a> Session<'a> {
         let terminals = self.near.is_console() && self.far.is_terminal() && console::is_terminal();
         plain && self.log.is_none() && terminals
     }
+}
 
-    /// A join that was ended by a Close other than the ordinary one has failed.
-    fn judge(&self, ended: &Ended) -> Result<()> {
-        match &ended.close {
-            Some(close)
-                if !close.is_clean() && !self.args.persist.ok_close.contains(&close.code) =>
-            {
-                let error = Error::closed(close);
-                let peer = if ended.by == Some(Side::Near) { &self.near } else { &self.far };
-                Err(error.at(format_args!("{peer:#}")))
-            }
-            _ => Ok(()),
+/// A join that was ended by a Close other than the ordinary one has failed.
+fn judge(ended: &Ended, persist: &PersistArgs, near: &Endpoint, far: &Endpoint) -> Result<()> {
+    match &ended.close {
+        Some(close) if !close.is_clean() && !persist.ok_close.contains(&close.code) => {
+            let peer = if ended.by == Some(Side::Near) { near } else { far };
+            Err(Error::closed(close).at(format_args!("{peer:#}")))
         }
+        _ => Ok(()),
     }
 }
 

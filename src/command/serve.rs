@@ -44,7 +44,7 @@ pub async fn run(mut args: ServeArgs) -> Result<()> {
     let mut signals = Signals::listen()?;
     if args.server.inetd {
         let one = args.addresses[0].over_stdio(&cx).await?;
-        let serving = cx.children.until_stopped(serve_one(one, &cx));
+        let serving = cx.until_ended(serve_one(one, &cx));
         return signals.run(&cx.stop, serving).await.1;
     }
     let mut listeners = Vec::new();
@@ -60,12 +60,7 @@ pub async fn run(mut args: ServeArgs) -> Result<()> {
             false => accepting.await,
         }
     };
-    let serving = async {
-        let outcome = serving.await;
-        cx.ssh.end().await;
-        outcome
-    };
-    match signals.run(&cx.stop, cx.children.until_stopped(serving)).await {
+    match signals.run(&cx.stop, cx.until_ended(serving)).await {
         (Some(Kind::Interrupted), Ok(())) => Err(Error::new(Kind::Interrupted, "interrupted")),
         (_, outcome) => outcome,
     }

@@ -1,7 +1,6 @@
 //! `tunnel`: port forwards over one SSH session that is kept up.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::accept::{Listener, accept};
 use crate::cli::{ForwardArgs, TunnelArgs};
@@ -30,14 +29,12 @@ pub async fn run(args: TunnelArgs) -> Result<()> {
     let cx = Arc::new(Context::for_tunnel(&args)?);
     let mut signals = Signals::listen()?;
     let tunnel = async {
-        let outcome = match &args.forwards.stdio {
+        match &args.forwards.stdio {
             Some(forward) => join_stdio(&Endpoint::of_stdio(forward, &via)?, &cx).await,
             None => serve(&args, &via, &cx).await,
-        };
-        cx.ssh.end().await;
-        outcome
+        }
     };
-    match signals.run(&cx.stop, cx.children.until_stopped(tunnel)).await {
+    match signals.run(&cx.stop, cx.until_ended(tunnel)).await {
         (Some(Kind::Interrupted), Ok(())) => Err(Error::new(Kind::Interrupted, "interrupted")),
         (_, outcome) => outcome,
     }
@@ -100,7 +97,7 @@ async fn serve(args: &TunnelArgs, via: &Endpoint, cx: &Arc<Context>) -> Result<(
     }
     listeners.extend(metrics);
     cx.ssh.keep();
-    let status = Status::new(format!("{via:#}"), forwards, session.clone());
+    let status = Status::new(format!("{via:#}"), forwards, session.clone(), cx);
     let keeping = async {
         // Without the server there is nothing to serve.
         let _stop = cx.stop.clone().drop_guard();
@@ -138,18 +135,13 @@ async fn keep_up(
     status: &Status,
     call: &Call<'_>,
 ) -> Result<()> {
-    let metrics = &call.cx.metrics;
-    metrics.sessions.add(1);
     loop {
         session.over().await;
         status.lost();
-        metrics.lost.add(1);
-        let lost = Instant::now();
         report::warn(format_args!("{via:#}: the session is lost; connecting again"));
         session = via.session(call).await?;
-        status.back(session.clone());
-        metrics.sessions.add(1);
-        report::note(format_args!("{via:#}: connected again after {:.1?}", lost.elapsed()));
+        let away = status.back(session.clone());
+        report::note(format_args!("{via:#}: connected again after {away:.1?}"));
     }
 }
 

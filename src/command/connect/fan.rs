@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::{self, try_join_all};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::judge;
 use crate::cli::ConnectArgs;
 use crate::context::Context;
 use crate::duplex::Duplex;
@@ -12,7 +14,7 @@ use crate::endpoint::{Call, Endpoint, Shape, Side};
 use crate::error::{Error, Kind, Result};
 use crate::framing::Framing;
 use crate::hub::Guest;
-use crate::relay::{self, Ended, Options, Pair};
+use crate::relay::{self, Options, Pair};
 use crate::trace::Trace;
 use crate::{console, report};
 
@@ -22,13 +24,22 @@ use crate::{console, report};
 /// The first of them that cannot be connected, or the first that ends other than well.
 pub(super) async fn run(args: &ConnectArgs, cx: &Arc<Context>) -> Result<()> {
     check(args)?;
+    match args.persist.timeout {
+        Some(patience) => timeout(patience, join_all(args, cx)).await.unwrap_or_else(|_| {
+            Err(Error::new(Kind::Timeout, format!("not over after {patience:?}")))
+        }),
+        None => join_all(args, cx).await,
+    }
+}
+
+async fn join_all(args: &ConnectArgs, cx: &Arc<Context>) -> Result<()> {
     let ends = &args.addresses[1..];
     let connected = try_join_all(ends.iter().map(|end| dial(end, cx))).await?;
     let over = CancellationToken::new();
     let joins = ends.iter().zip(connected).map(|(end, duplex)| join(end, duplex, args, cx));
     let joins = async {
         let _over = over.clone().drop_guard();
-        let outcomes = join_all(joins).await;
+        let outcomes = future::join_all(joins).await;
         outcomes.into_iter().collect::<Result<()>>()
     };
     let console = async {
@@ -78,7 +89,7 @@ async fn join(end: &Endpoint, duplex: Duplex, args: &ConnectArgs, cx: &Arc<Conte
     let options = Options::new(cx, framing);
     let mut pair = Pair::new(Duplex::Messages(Box::new(member)), duplex, &options.decoder);
     let (_, outcome) = relay::relay(&mut pair, &options).await;
-    let outcome = outcome.and_then(|ended| judge(&ended, args));
+    let outcome = outcome.and_then(|ended| judge(&ended, &args.persist, &args.addresses[0], end));
     // The others go on, so it is said now who has left, and why.
     if let Err(error) = &outcome {
         report::verbose(format_args!("{address}: {error}"));
@@ -86,14 +97,5 @@ async fn join(end: &Endpoint, duplex: Duplex, args: &ConnectArgs, cx: &Arc<Conte
     match outcome {
         Err(error) if error.kind() == Kind::Terminated => Ok(()),
         outcome => outcome.map_err(|error| error.at(&address)),
-    }
-}
-
-fn judge(ended: &Ended, args: &ConnectArgs) -> Result<()> {
-    match &ended.close {
-        Some(close) if !close.is_clean() && !args.persist.ok_close.contains(&close.code) => {
-            Err(Error::closed(close))
-        }
-        _ => Ok(()),
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use crate::cli::When;
+use crate::context::Context;
 use crate::lock::lock;
 use crate::metrics::Metrics;
 use crate::report::live::{Live, bytes, span};
@@ -23,6 +24,7 @@ pub(super) struct Status {
     /// How each is written, with its figures.
     forwards: Vec<(String, Arc<Metrics>)>,
     link: Mutex<Link>,
+    cx: Arc<Context>,
 }
 
 struct Link {
@@ -30,7 +32,6 @@ struct Link {
     since: Instant,
     /// When it was lost, if it is.
     lost: Option<Instant>,
-    reconnects: u64,
     /// What the sessions before this one have moved, in bytes.
     moved: u64,
 }
@@ -40,21 +41,26 @@ impl Status {
         via: String,
         forwards: Vec<(String, Arc<Metrics>)>,
         session: Arc<Session>,
+        cx: &Arc<Context>,
     ) -> Self {
+        cx.metrics.sessions.add(1);
         let since = Instant::now();
-        let link = Link { session, since, lost: None, reconnects: 0, moved: 0 };
-        Self { via, forwards, link: Mutex::new(link) }
+        let link = Link { session, since, lost: None, moved: 0 };
+        Self { via, forwards, link: Mutex::new(link), cx: cx.clone() }
     }
 
     pub(super) fn lost(&self) {
+        self.cx.metrics.lost.add(1);
         lock(&self.link).lost = Some(Instant::now());
     }
 
-    pub(super) fn back(&self, session: Arc<Session>) {
+    /// The session is lost no more. Tells for how long it was.
+    pub(super) fn back(&self, session: Arc<Session>) -> Duration {
+        self.cx.metrics.sessions.add(1);
         let mut link = lock(&self.link);
         link.moved += link.session.moved();
-        link.reconnects += 1;
-        (link.session, link.since, link.lost) = (session, Instant::now(), None);
+        (link.session, link.since) = (session, Instant::now());
+        link.lost.take().map_or(Duration::ZERO, |lost| lost.elapsed())
     }
 
     /// Shows it on the terminal for as long as this is awaited.
@@ -93,7 +99,7 @@ impl Status {
         let ping = ping
             .map_or_else(|| "-".to_owned(), |ping| format!("{:.1} ms", ping.as_secs_f64() * 1e3));
         let total = link.moved + link.session.moved();
-        let again = match link.reconnects {
+        let again = match self.cx.metrics.sessions.get().saturating_sub(1) {
             0 => String::new(),
             n => format!(", reconnects: {n}"),
         };
