@@ -9,6 +9,9 @@ use crate::{Result, say};
 /// The size of one piece of [`Payload::bytes`]: what websocat, too, reads and sends at once.
 pub(crate) const CHUNK: usize = 64 << 10;
 
+/// The size of one line of [`Payload::lines`], with its newline.
+const LINE: usize = 64;
+
 /// Pieces of a payload, without end in memory: each is made when it is asked for.
 pub(crate) struct Payload {
     left: u64,
@@ -32,7 +35,7 @@ impl Payload {
         Self { left: len, made: 0, lines: false, block }
     }
 
-    /// Lines of 13 bytes, their newline not counted.
+    /// Lines of [`LINE`] bytes, their newline counted.
     pub(crate) fn lines(count: u64) -> Self {
         Self { left: count, made: 0, lines: true, block: Vec::new() }
     }
@@ -49,7 +52,7 @@ impl Payload {
         let len = if self.lines {
             self.left -= 1;
             self.block.clear();
-            write!(self.block, "line {:08}", self.made).ok()?;
+            write!(self.block, "{:0width$}", self.made, width = LINE - 1).ok()?;
             self.block.len()
         } else {
             let len = self.left.min(CHUNK as u64);
