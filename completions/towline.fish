@@ -33,6 +33,7 @@ complete -c towline -n "__fish_towline_needs_command" -s h -l help -d 'Print hel
 complete -c towline -n "__fish_towline_needs_command" -s V -l version -d 'Print version'
 complete -c towline -n "__fish_towline_needs_command" -f -a "connect" -d 'Join two endpoints once: a pipe, a console, a CI probe'
 complete -c towline -n "__fish_towline_needs_command" -f -a "serve" -d 'Join every peer that connects to a target, which is dialled anew for each'
+complete -c towline -n "__fish_towline_needs_command" -f -a "proxy" -d 'Pass HTTP and WebSockets on to backends, and balance between them'
 complete -c towline -n "__fish_towline_needs_command" -f -a "tunnel" -d 'Forward ports over one SSH session that is kept up'
 complete -c towline -n "__fish_towline_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
 complete -c towline -n "__fish_towline_needs_command" -f -a "man" -d 'Print a manual page, or write them all into a directory'
@@ -230,6 +231,83 @@ complete -c towline -n "__fish_towline_using_subcommand serve" -s v -l verbose -
 complete -c towline -n "__fish_towline_using_subcommand serve" -s q -l quiet -d 'Say nothing on stderr but errors; a probe prints no payload either'
 complete -c towline -n "__fish_towline_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c towline -n "__fish_towline_using_subcommand serve" -s V -l version -d 'Print version'
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l listen -d 'Listen here as well (repeat)' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l set-header -d 'Set a header of every request to a backend, as `Name: value`; without a value it is removed (repeat)' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l http-timeout -d 'How long a backend may take to begin its answer, and either side to go on with a body' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l keep-alive -d 'How long a connection without a request is kept, on either side' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-idle -d 'How many connections without a request are kept to a backend' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-header -d 'The largest request head' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l threads -d 'How many threads move what WebSockets say [default: one a core]' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l announce -d 'How to say that the listeners are ready' -r -f -a "text\t'`listening on ws://127.0.0.1:8010`'
+json\t'`{"event":"listening","address":"ws://127.0.0.1:8010","port":8010}`'"
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l on-listen -d 'Run a shell command when all listeners are ready; TOWLINE_LISTEN holds their addresses' -r -f -a "(__fish_complete_command)"
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-peers -d 'Peers at once; more wait until one leaves' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-handshakes -d 'Handshakes in flight at once; more wait' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l handshake-timeout -d 'How long a peer may take for its handshakes' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l drain -d 'How long to wait for peers to leave after SIGTERM or SIGINT' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l access-log -d 'Write a line to stderr for every peer that leaves' -r -f -a "text\t'Words'
+json\t'One JSON object a line'"
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l cert -d 'The certificate chain, PEM; read again when the file changes' -r -F
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l key -d 'The private key of --cert, PEM' -r -F
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l client-ca -d 'Ask peers for a certificate of one of these authorities, PEM' -r -F
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l frame -d 'How bytes become messages [default: lines; raw where both ends are byte streams]' -r -f -a "lines\t'One line is one message; the newline is not part of it'
+nul\t'A zero byte ends each message'
+whole\t'All of the input is one message'
+blank\t'An empty line separates messages'
+len\t'A 32 bit big-endian length stands before each message'
+json\t'One JSON object a line, lossless: types, control messages, names, times'
+raw\t'No boundaries: what one read returns is one message'"
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l linger -d 'When the input has ended, go on until nothing was received for this long; `inf` never gives up' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l idle-timeout -d 'End a join that has been quiet for this long [default: never]' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-message -d 'The largest message in either direction; a larger one is answered with Close 1009' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l connect-timeout -d 'How long resolving, connecting and all handshakes may take' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -s H -l header -d 'A header of the handshake request, as `Name: value` (repeat)' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l subprotocol -d 'A subprotocol to offer, or for a listener to grant (repeat, or separate with commas)' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l origin -d 'The Origin to send' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l host -d 'The Host to send in place of the address\'s' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l user -d 'Log in with HTTP basic authentication; `@FILE` reads USER:PASSWORD from a file' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l bearer -d 'Log in with a bearer token; `@FILE` reads it from a file' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l cookie -d 'A cookie to send, as `name=value` (repeat)' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l ping-interval -d 'Send a Ping after this much quiet [default: off in connect, 30s in serve and with --reconnect]' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l ping-timeout -d 'Take the connection for lost when a Ping has gone unanswered for this long' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-redirects -d 'How many HTTP redirects to follow' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l ca -d 'Trust the authorities in FILE, PEM, in place of the system\'s (repeat)' -r -F
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l client-cert -d 'Log in with this certificate chain, PEM' -r -F
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l client-key -d 'The private key of --client-cert, PEM' -r -F
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l sni -d 'The server name to ask for and to check' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l alpn -d 'A protocol to offer by ALPN (repeat, or separate with commas)' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l pin -d 'Accept only a certificate with this SHA-256 fingerprint, whoever signed it (repeat)' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -s F -l ssh-config -d 'Read this ssh_config in place of ~/.ssh/config and the system\'s; `none` reads none' -r -F
+complete -c towline -n "__fish_towline_using_subcommand proxy" -s i -l identity -d 'Log in with this private key (repeat) [default: ~/.ssh/id_ed25519, id_ecdsa, id_rsa and the agent\'s]' -r -F
+complete -c towline -n "__fish_towline_using_subcommand proxy" -s l -l login -d 'The name to log in with where the address has none' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l passphrase-file -d 'Read the passphrase of private keys from FILE' -r -F
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l password-file -d 'Read the password to log in with from FILE' -r -F
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l host-key-policy -d 'What to do about the key of a host [default: ask on a terminal, strict elsewhere]' -r -f -a "ask\t'Ask about a host that is not known'
+strict\t'Refuse a host that is not known'
+accept-new\t'Learn the key of a host that is not known; refuse one that has changed'
+off\t'Accept any key, without a look'"
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l known-hosts -d 'Look for host keys in FILE in place of the usual files (repeat)' -r -F
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l connections -d 'How many SSH sessions to spread the channels to one host over' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l ssh-keepalive -d 'Ask a quiet SSH server for a sign of life; three without an answer end the session, 0 never asks [default: 20s]' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l nats-creds -d 'Log in with a user\'s credentials: a JWT and a seed, as `nsc` writes them' -r -F
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l nats-nkey -d 'Log in with an nkey, whose seed is in FILE' -r -F
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l nats-token-file -d 'Log in with the token in FILE' -r -F
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-children -d 'How many children of exec:, sh: and pty: may run at once' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l stop-grace -d 'How long a child has to stop after each of: end of input, SIGHUP, SIGTERM; then SIGKILL' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l color -d 'When to use colours; NO_COLOR is respected' -r -f -a "auto\t'On a terminal'
+always\t'Everywhere'
+never\t'Nowhere'"
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l rewrite-host -d 'Tell a backend its own address as Host, and not what the client said'
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l inetd -d 'Serve the one connection that is stdin and stdout, as inetd hands it over, then exit'
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l tls-self-signed -d 'Make a certificate for this run and print the fingerprint to --pin'
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l text -d 'Send everything as text messages'
+complete -c towline -n "__fish_towline_using_subcommand proxy" -s b -l binary -d 'Send everything as binary messages'
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l no-proxy -d 'Ignore HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY'
+complete -c towline -n "__fish_towline_using_subcommand proxy" -s k -l insecure -d 'Accept any certificate'
+complete -c towline -n "__fish_towline_using_subcommand proxy" -s v -l verbose -d 'Say more on stderr: -v what happens and what peers say, -vv every message and every step of a probe'
+complete -c towline -n "__fish_towline_using_subcommand proxy" -s q -l quiet -d 'Say nothing on stderr but errors; a probe prints no payload either'
+complete -c towline -n "__fish_towline_using_subcommand proxy" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c towline -n "__fish_towline_using_subcommand proxy" -s V -l version -d 'Print version'
 complete -c towline -n "__fish_towline_using_subcommand tunnel" -s L -l local -d 'Listen here, connect from there: `[BIND:]PORT:HOST:HOSTPORT`, with /PATH for a Unix socket on either side (repeat)' -r
 complete -c towline -n "__fish_towline_using_subcommand tunnel" -s R -l remote -d 'Listen there, connect from here; a PORT alone is a proxy there, as -D is here (repeat)' -r
 complete -c towline -n "__fish_towline_using_subcommand tunnel" -s D -l dynamic -d 'Be a proxy here whose connections are made from there, for SOCKS5, SOCKS4 and HTTP CONNECT: `[BIND:]PORT` or /PATH (repeat)' -r

@@ -10,6 +10,7 @@ use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::backoff::Backoff;
 use crate::context::Context;
@@ -139,6 +140,11 @@ impl Peers {
         self.tasks.spawn(task);
     }
 
+    /// Something that has to end before the run does, though it is no task.
+    pub(crate) fn token(&self) -> TaskTrackerToken {
+        self.tasks.token()
+    }
+
     /// Serves a peer that has arrived, in a task of its own.
     pub(crate) fn join(&self, peer: Incoming, place: OwnedSemaphorePermit, cx: &Arc<Context>) {
         let cx = cx.clone();
@@ -173,6 +179,19 @@ impl Listener {
 /// # Errors
 /// The console of `serve` failed.
 pub async fn accept(listeners: Vec<Listener>, cx: Arc<Context>) -> Result<()> {
+    let all = cx.clone();
+    accept_for(listeners, cx, move |peer, place| all.peers.join(peer, place, &all)).await
+}
+
+/// Hands every peer of the listeners to `take`, with its place among all peers; else as [`accept`].
+///
+/// # Errors
+/// As [`accept`].
+pub(crate) async fn accept_for(
+    listeners: Vec<Listener>,
+    cx: Arc<Context>,
+    take: impl Fn(Incoming, OwnedSemaphorePermit),
+) -> Result<()> {
     let Some(serve) = &cx.serve else { return Ok(()) };
     let handshakes = serve.server.max_handshakes.min(Semaphore::MAX_PERMITS);
     let handshakes = Arc::new(Semaphore::new(handshakes));
@@ -194,7 +213,7 @@ pub async fn accept(listeners: Vec<Listener>, cx: Arc<Context>) -> Result<()> {
             Ok(incoming) => {
                 backoff.reset();
                 incoming.handshake.enter(handshake);
-                cx.peers.join(incoming, place, &cx);
+                take(incoming, place);
             }
             // Out of descriptors, most likely: those that leave make room.
             Err(error) => {
@@ -296,7 +315,15 @@ fn going_away() -> Error {
     Error::new(Kind::Terminated, "going away")
 }
 
-async fn join_target(mut near: Duplex, peer: &mut Peer, cx: &Arc<Context>) -> Result<Ended> {
+/// Joins a peer to its own target, or that of the run, and says goodbye to both.
+///
+/// # Errors
+/// Whichever end failed.
+pub(crate) async fn join_target(
+    mut near: Duplex,
+    peer: &mut Peer,
+    cx: &Arc<Context>,
+) -> Result<Ended> {
     let Some(serve) = &cx.serve else { return Ok(Ended::default()) };
     let target = peer.target.clone().unwrap_or_else(|| serve.target.clone());
     let trace = Trace::default();

@@ -101,6 +101,7 @@ pub enum Command {
     // Described by their types: a comment here would hide the longer one there.
     Connect(Box<ConnectArgs>),
     Serve(Box<ServeArgs>),
+    Proxy(Box<ProxyArgs>),
     Tunnel(Box<TunnelArgs>),
     /// Print the completion script of a shell
     Completions {
@@ -136,6 +137,9 @@ pub enum ManPage {
     /// towline-serve(1)
     #[value(alias = "towline-serve")]
     Serve,
+    /// towline-proxy(1)
+    #[value(alias = "towline-proxy")]
+    Proxy,
     /// towline-tunnel(1)
     #[value(alias = "towline-tunnel")]
     Tunnel,
@@ -154,6 +158,8 @@ pub enum Topic {
     Connect,
     /// The verb
     Serve,
+    /// The verb
+    Proxy,
     /// The verb
     Tunnel,
     /// The verb
@@ -316,6 +322,68 @@ pub struct ServeArgs {
 
     #[command(flatten)]
     pub shared: SharedArgs,
+}
+
+/// Pass HTTP and WebSockets on to backends, and balance between them
+///
+/// The first address is where to listen, the others are the backends. In these addresses http: and
+/// ws: mean the same, https: and wss: too, since one port serves both. A backend that does not speak
+/// HTTP (tcp:, exec:, ...) is joined to WebSockets as `serve` does it.
+#[derive(Args, Clone, Debug)]
+#[command(after_long_help = examples::text(examples::PROXY))]
+pub struct ProxyArgs {
+    /// Where to listen, and then the backends; `ws://a:9000*3` gets three times as much as one without a weight
+    #[arg(required = true, num_args = 2.., value_name = "ADDRESS", value_parser = Discreet::<value::Backend>::parser())]
+    pub addresses: Vec<value::Backend>,
+
+    #[command(flatten)]
+    pub proxying: ProxyingArgs,
+
+    #[command(flatten)]
+    pub server: ServerArgs,
+
+    #[command(flatten)]
+    pub tls: ServerTlsArgs,
+
+    #[command(flatten)]
+    pub shared: SharedArgs,
+}
+
+/// Proxying
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Proxying")]
+pub struct ProxyingArgs {
+    /// Listen here as well (repeat)
+    #[arg(long, value_name = "ADDRESS", value_parser = Discreet::<value::Backend>::parser())]
+    pub listen: Vec<value::Backend>,
+
+    /// Set a header of every request to a backend, as `Name: value`; without a value it is removed (repeat)
+    #[arg(long, value_name = "HEADER")]
+    pub set_header: Vec<Header>,
+
+    /// Tell a backend its own address as Host, and not what the client said
+    #[arg(long)]
+    pub rewrite_host: bool,
+
+    /// How long a backend may take to begin its answer, and either side to go on with a body
+    #[arg(long, value_name = "DUR", default_value = "60s", value_parser = duration)]
+    pub http_timeout: Duration,
+
+    /// How long a connection without a request is kept, on either side
+    #[arg(long, value_name = "DUR", default_value = "60s", value_parser = duration)]
+    pub keep_alive: Duration,
+
+    /// How many connections without a request are kept to a backend
+    #[arg(long, value_name = "N", default_value = "64")]
+    pub max_idle: usize,
+
+    /// The largest request head
+    #[arg(long, value_name = "SIZE", default_value = "16KiB", value_parser = size)]
+    pub max_header: Size,
+
+    /// How many threads move what WebSockets say [default: one a core]
+    #[arg(long, value_name = "N", value_parser = value::at_least_one)]
+    pub threads: Option<usize>,
 }
 
 /// Forward ports over one SSH session that is kept up

@@ -7,6 +7,7 @@ mod completions;
 pub mod connect;
 mod help;
 mod man;
+pub mod proxy;
 pub mod serve;
 pub mod tunnel;
 
@@ -18,6 +19,7 @@ pub async fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Connect(args) => connect::run(*args).await,
         Command::Serve(args) => serve::run(*args).await,
+        Command::Proxy(args) => proxy::run(*args).await,
         Command::Tunnel(args) => tunnel::run(*args).await,
         Command::Completions { shell } => completions::run(shell),
         Command::Man { page, dir } => man::run(page, dir.as_deref()),

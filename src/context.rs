@@ -6,8 +6,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accept::Peers;
 use crate::cli::{
-    ConnectArgs, ConsoleArgs, EchoArgs, HttpArgs, HubArgs, ServeArgs, ServerArgs, ServerTlsArgs,
-    SharedArgs, TunnelArgs,
+    ConnectArgs, ConsoleArgs, EchoArgs, HttpArgs, HubArgs, ProxyArgs, ServeArgs, ServerArgs,
+    ServerTlsArgs, SharedArgs, TunnelArgs,
 };
 use crate::endpoint::{Children, Endpoint, Outages};
 use crate::error::Result;
@@ -121,23 +121,41 @@ impl Context {
     /// # Errors
     /// A file that a flag names cannot be used.
     pub fn for_tunnel(args: &TunnelArgs) -> Result<Self> {
-        // Forwards have targets of their own.
-        let target = Arc::new("null:".parse::<Endpoint>()?);
-        let names: Vec<_> = args.keep.metrics.iter().filter_map(Endpoint::host).collect();
+        let mut shared = args.shared.clone();
+        let dial = &mut shared.dial;
+        dial.connect_timeout = dial.connect_timeout.max(args.keep.queue_timeout);
+        let names = args.keep.metrics.iter().filter_map(Endpoint::host);
         let http = HttpArgs { max_header: HttpArgs::MAX_HEADER, ..HttpArgs::default() };
+        Self::without_target(shared, ServerTlsArgs::default(), &args.server, http, names.collect())
+    }
+
+    /// For `proxy`.
+    ///
+    /// # Errors
+    /// A file that a flag names cannot be used.
+    pub fn for_proxy(args: &ProxyArgs) -> Result<Self> {
+        let http = HttpArgs { max_header: args.proxying.max_header, ..HttpArgs::default() };
+        Self::without_target(args.shared.clone(), args.tls.clone(), &args.server, http, Vec::new())
+    }
+
+    /// For peers that have targets of their own.
+    fn without_target(
+        shared: SharedArgs,
+        tls: ServerTlsArgs,
+        server: &ServerArgs,
+        http: HttpArgs,
+        names: Vec<String>,
+    ) -> Result<Self> {
+        let target = Arc::new("null:".parse::<Endpoint>()?);
         let serve = Serve {
             site: Site::new(&http, &names, target.clone())?,
             target,
-            server: args.server.clone(),
+            server: server.clone(),
             http,
             hub: HubArgs::default(),
             ssh: None,
         };
-        let mut shared = args.shared.clone();
-        let dial = &mut shared.dial;
-        dial.connect_timeout = dial.connect_timeout.max(args.keep.queue_timeout);
-        let (tls, echo) = (ServerTlsArgs::default(), EchoArgs::default());
-        let cx = Self::new(shared, tls, echo, Some(serve));
+        let cx = Self::new(shared, tls, EchoArgs::default(), Some(serve));
         Ok(Self { kill: CancellationToken::new(), ..cx })
     }
 

@@ -35,6 +35,7 @@ mod stdio;
 mod tcp;
 mod tls;
 mod unix;
+mod web;
 mod ws;
 
 pub use proxy::Rule;
@@ -44,7 +45,9 @@ pub(crate) use exec::{Children, pass_on_lines, said};
 pub(crate) use nats::Outages;
 pub(crate) use ssh::Socks;
 pub(crate) use stdio::Console;
+use tcp::Tcp;
 pub(crate) use tcp::{HostPort, bind as bind_tcp, tune as tune_tcp};
+pub(crate) use ws::{grant as grant_websocket, handshake};
 
 // The table, in the order in which a reader meets the schemes in help and manual.
 schemes! {

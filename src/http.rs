@@ -12,6 +12,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::error::{Error, Kind, Result};
 
+pub mod body;
+
 /// The most header fields a head may have.
 const MAX_FIELDS: usize = 100;
 
@@ -29,6 +31,8 @@ pub struct Request {
 /// A response head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
+    /// Whether it is of HTTP/1.0, where a connection ends with its answer.
+    pub is_old: bool,
     /// The status code.
     pub status: u16,
     /// The reason phrase, which may be empty.
@@ -69,7 +73,12 @@ impl Fields {
 
     /// Removes all fields of that name.
     pub fn remove(&mut self, name: &str) {
-        self.0.retain(|(n, _)| !n.eq_ignore_ascii_case(name));
+        self.retain(|it| !it.eq_ignore_ascii_case(name));
+    }
+
+    /// Removes the fields whose name is not wanted.
+    pub fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
+        self.0.retain(|(name, _)| wanted(name));
     }
 
     /// All fields.
@@ -123,7 +132,7 @@ impl fmt::Display for Request {
 impl Response {
     /// A response without fields.
     pub fn new(status: u16, reason: &str) -> Self {
-        Self { status, reason: reason.to_owned(), fields: Fields::default() }
+        Self { is_old: false, status, reason: reason.to_owned(), fields: Fields::default() }
     }
 
     /// Adds a field.
@@ -258,6 +267,7 @@ pub fn parse_response(buf: &[u8]) -> Result<Option<(Response, usize)>> {
                 return Err(malformed(format!("not an HTTP answer: status {status:03}")));
             }
             let head = Response {
+                is_old: response.version == Some(0),
                 status,
                 reason: response.reason.unwrap_or_default().to_owned(),
                 fields: collect(&buf[..len], response.headers)?,

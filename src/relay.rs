@@ -19,10 +19,12 @@ use crate::endpoint::Side;
 use crate::error::{Error, Kind, Result};
 use crate::framing::{Decoder, Framing};
 
+pub(crate) mod body;
 mod bytes;
 mod messages;
 #[cfg(target_os = "linux")]
 mod splice;
+pub(crate) mod tunnel;
 
 /// After an end could not be written to, how long it may take to say why; and how long one that
 /// does not read is waited for where the join has to end.

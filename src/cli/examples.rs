@@ -41,6 +41,22 @@ pub const CONNECT: &[Example] = &[
     },
 ];
 
+/// Of `towline proxy`.
+pub const PROXY: &[Example] = &[
+    Example {
+        what: "Balance WebSockets and plain HTTP between two servers",
+        line: "towline proxy :8080 ws://127.0.0.1:9000 ws://127.0.0.1:9001",
+    },
+    Example {
+        what: "Put TLS in front of a local server",
+        line: "towline proxy https://0.0.0.0:443 127.0.0.1:3000 --cert cert.pem --key key.pem",
+    },
+    Example {
+        what: "Reach a server that only the bastion can reach",
+        line: "towline proxy :8080 ssh://bastion,ws://inner:9000",
+    },
+];
+
 /// Of `towline tunnel`.
 pub const TUNNEL: &[Example] = &[
     Example {

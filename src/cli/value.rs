@@ -242,6 +242,31 @@ pub fn http_listener(text: &str) -> Result<Endpoint, String> {
     format!("ws://{text}").parse().map_err(|error: crate::error::Error| error.what().to_owned())
 }
 
+/// An address of `proxy`, and how much of the load it gets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Backend {
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// Its share, if one is written.
+    pub weight: Option<usize>,
+}
+
+impl FromStr for Backend {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (address, weight) = match text.rsplit_once('*') {
+            Some((address, weight)) if weight.bytes().all(|byte| byte.is_ascii_digit()) => {
+                let weight = weight.parse().ok().filter(|weight| (1..=1000).contains(weight));
+                (address, Some(weight.ok_or("a weight is 1 to 1000")?))
+            }
+            _ => (text, None),
+        };
+        let endpoint = Endpoint::parse_web(address);
+        Ok(Self { endpoint: endpoint.map_err(|error| error.what().to_owned())?, weight })
+    }
+}
+
 /// The SSH server of a tunnel: an address that ends with one, or its name alone.
 #[derive(Clone, Debug)]
 pub struct Via(pub Endpoint);

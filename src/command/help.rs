@@ -15,6 +15,7 @@ pub(super) fn run(topic: Option<Topic>) -> Result<()> {
         None => verb(None),
         Some(Topic::Connect) => verb(Some("connect")),
         Some(Topic::Serve) => verb(Some("serve")),
+        Some(Topic::Proxy) => verb(Some("proxy")),
         Some(Topic::Tunnel) => verb(Some("tunnel")),
         Some(Topic::Completions) => verb(Some("completions")),
         Some(Topic::Man) => verb(Some("man")),

@@ -22,6 +22,7 @@ const PAGES: &[(&str, ManPage)] = &[
     ("towline.1", ManPage::Towline),
     ("towline-connect.1", ManPage::Connect),
     ("towline-serve.1", ManPage::Serve),
+    ("towline-proxy.1", ManPage::Proxy),
     ("towline-tunnel.1", ManPage::Tunnel),
     ("towline-addresses.7", ManPage::Addresses),
     ("towline-ssh.7", ManPage::Ssh),
@@ -54,6 +55,7 @@ fn roff(page: ManPage) -> Vec<u8> {
             of_flags(Some("connect"), &verb(examples::CONNECT, console::client_commands()))
         }
         ManPage::Serve => of_flags(Some("serve"), &verb(examples::SERVE, console::host_commands())),
+        ManPage::Proxy => of_flags(Some("proxy"), &verb(examples::PROXY, std::iter::empty())),
         ManPage::Tunnel => of_flags(Some("tunnel"), &verb(examples::TUNNEL, std::iter::empty())),
         ManPage::Addresses => addresses::page().roff(),
         ManPage::Ssh => ssh::page().roff(),

@@ -7,7 +7,7 @@ use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::{Listener, accept, serve_one};
-use crate::cli::ServeArgs;
+use crate::cli::{ServeArgs, ServerArgs};
 use crate::context::{Context, Serve};
 use crate::endpoint::{Endpoint, said};
 use crate::error::{Error, Kind, Result, plain};
@@ -52,7 +52,7 @@ pub async fn run(mut args: ServeArgs) -> Result<()> {
         listeners.push(address.listen(&cx).await?);
     }
     warn_of_open_proxies(&args, &listeners);
-    announce(&args, &listeners);
+    announce(&args.server, &listeners);
     let accepting = accept(listeners, cx.clone());
     let serving = async {
         match cx.serve.as_ref().is_some_and(Serve::has_console) {
@@ -96,11 +96,12 @@ fn warn_of_open_proxies(args: &ServeArgs, listeners: &[Listener]) {
     }
 }
 
-fn announce(args: &ServeArgs, listeners: &[Listener]) {
+/// Says that the listeners are ready.
+pub(super) fn announce(args: &ServerArgs, listeners: &[Listener]) {
     for listener in listeners {
-        report::listening(args.server.announce, &listener.address);
+        report::listening(args.announce, &listener.address);
     }
-    let Some(command) = &args.server.on_listen else { return };
+    let Some(command) = &args.on_listen else { return };
     let addresses: Vec<_> = listeners.iter().map(|it| it.address.as_str()).collect();
     let child = Command::new("/bin/sh")
         .args(["-c", command])

@@ -35,7 +35,7 @@ impl fmt::Display for Endpoint {
 }
 
 /// Cuts an address at the commas that a known scheme and its colon follow.
-fn split_hops(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn split_hops(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
         let part = rest?;

@@ -60,6 +60,14 @@ impl Scheme for Tls {
     }
 }
 
+impl Tls {
+    /// TLS over the hop before, or at a place of its own.
+    pub(super) fn at(to: Option<HostPort>) -> Self {
+        let port = to.is_some();
+        Self { to: to.unwrap_or(HostPort { host: String::new(), port: 0 }), port }
+    }
+}
+
 fn no_port() -> Error {
     Error::new(Kind::Usage, "a port is missing, as in tls://host:443")
 }

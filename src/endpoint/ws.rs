@@ -11,8 +11,10 @@ use crate::cli::value::Secret;
 use crate::context::Context;
 use crate::duplex::{ByteStream, Duplex};
 use crate::error::Result;
+use crate::http::Request;
 
 mod client;
+pub(crate) mod handshake;
 mod read_ahead;
 mod server;
 mod socket;
@@ -108,7 +110,7 @@ impl Ws {
 
     /// The Host of a request: the port is left out where it is the scheme's own (RFC 9110
     /// section 7.2).
-    fn authority(&self) -> String {
+    pub(super) fn authority(&self) -> String {
         let host = match self.host.as_str() {
             "" => "localhost".to_owned(),
             host if host.contains(':') => format!("[{host}]"),
@@ -118,6 +120,21 @@ impl Ws {
             Some(port) if port != if self.secure { 443 } else { 80 } => format!("{host}:{port}"),
             _ => host,
         }
+    }
+
+    /// The path and query as written.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The stream that it is spoken over.
+    pub(super) async fn open(&self, ground: Ground, call: &Call<'_>) -> Result<ByteStream> {
+        let stream = ground.open(&self.host_port(), call).await?;
+        if !self.secure {
+            return Ok(stream);
+        }
+        let host = if self.host.is_empty() { "localhost" } else { &self.host };
+        call.cx.tls.connect(stream, host, &["http/1.1"], call).await
     }
 
     /// The request target.
@@ -156,6 +173,18 @@ impl fmt::Display for Ws {
 /// messages; it is offered first, because there are servers that grant whatever comes first.
 const PLAIN: &str = "towline.v0";
 const BYTES: &str = "towline.v1";
+
+/// Grants a sound request that was read elsewhere, with what was read after it.
+pub(crate) async fn grant(
+    request: Request,
+    stream: ByteStream,
+    read: &[u8],
+    peer: &mut Peer,
+    cx: &Arc<Context>,
+) -> Result<Duplex> {
+    let accept = handshake::accept(request.fields.get("Sec-WebSocket-Key").unwrap_or_default());
+    server::upgrade(request, accept, stream, read, peer, cx).await
+}
 
 /// Whether bytes are to be carried as bytes, or the user asked for messages of some kind.
 fn carries_bytes(cx: &Context) -> bool {

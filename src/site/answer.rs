@@ -33,6 +33,18 @@ impl Answer {
         Self::new(status, reason, "text/plain; charset=utf-8", body.into())
     }
 
+    /// What to say to a peer whose request could not be read, if it can be told anything.
+    pub(crate) fn complaint(error: &Error, too_large: bool) -> Option<Self> {
+        let (status, reason) = match error.kind() {
+            // It is no fault of the peer's.
+            Kind::Terminated => return None,
+            Kind::Timeout => (408, "Request Timeout"),
+            _ if too_large => (431, "Request Header Fields Too Large"),
+            _ => (400, "Bad Request"),
+        };
+        Some(Self::text(status, reason, format!("{}\n", error.what())).closing())
+    }
+
     /// The figures, in the Prometheus text format.
     pub(super) fn metrics(page: String) -> Self {
         Self::new(200, "OK", "text/plain; version=0.0.4; charset=utf-8", page)

@@ -15,6 +15,7 @@ const MAN: &[(&str, &str)] = &[
     ("towline", "towline.1"),
     ("connect", "towline-connect.1"),
     ("serve", "towline-serve.1"),
+    ("proxy", "towline-proxy.1"),
     ("tunnel", "towline-tunnel.1"),
     ("addresses", "towline-addresses.7"),
     ("ssh", "towline-ssh.7"),

@@ -45,6 +45,8 @@ mod readme;
 mod reconnect;
 // --log and --replay.
 mod recording;
+// `proxy`: what goes through it, and what does not.
+mod reverse_proxy;
 // Announcing, limits, draining, sockets that others opened, rude peers.
 mod serving;
 // Routes, files, page, status and login: the HTTP side of a WebSocket listener.

@@ -7,11 +7,10 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::socket::Socket;
-use super::{BYTES, PLAIN, Scheme as _, Ws, carries_bytes};
+use super::{BYTES, PLAIN, Scheme as _, Ws, carries_bytes, handshake};
 use crate::duplex::{ByteStream, Duplex};
 use crate::endpoint::{Call, Ground, Shape, proxy};
 use crate::error::{Error, Kind, Result};
@@ -82,11 +81,7 @@ async fn attempt(
     offered: &[String],
     call: &Call<'_>,
 ) -> Result<Attempt> {
-    let mut stream = ground.open(&ws.host_port(), call).await?;
-    if ws.secure {
-        let host = if ws.host.is_empty() { "localhost" } else { &ws.host };
-        stream = call.cx.tls.connect(stream, host, &["http/1.1"], call).await?;
-    }
+    let mut stream = ws.open(ground, call).await?;
     let _upgrading = call.trace.enter(Phase::Upgrade);
     let key = generate_key();
     let request = ws.request(&key, offered, trusted, call);
@@ -106,7 +101,7 @@ async fn attempt(
     if response.status != 101 {
         return refused(response, stream, buf, call).await;
     }
-    check(&response, &key)?;
+    handshake::check(&response, &key)?;
     let granted = terms(&response, offered).map_err(|(term, error)| {
         call.trace.facts().unmet = Some(term);
         error
@@ -204,20 +199,6 @@ impl Ws {
 
 fn decoded(login: &str) -> String {
     percent_encoding::percent_decode_str(login).decode_utf8_lossy().into_owned()
-}
-
-/// Checks whether a 101 is sound (RFC 6455 section 4.1).
-fn check(response: &Response, key: &str) -> Result<()> {
-    let bad = |what: &str| Err(Error::new(Kind::Handshake, what));
-    let fields = &response.fields;
-    if !fields.has("Upgrade", "websocket") || !fields.has("Connection", "Upgrade") {
-        return bad("a 101 that does not upgrade to websocket");
-    }
-    match fields.get("Sec-WebSocket-Accept") {
-        Some(accept) if accept == derive_accept_key(key.as_bytes()) => Ok(()),
-        Some(_) => bad("the Sec-WebSocket-Accept does not match the key"),
-        None => bad("a 101 without Sec-WebSocket-Accept"),
-    }
 }
 
 /// Checks what a sound 101 agrees to, and returns the subprotocol it grants.

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::socket::Socket;
-use super::{BYTES, Ws, carries_bytes};
+use super::{BYTES, Ws, carries_bytes, handshake};
 use crate::accept::{Peer, in_time};
 use crate::context::Context;
 use crate::duplex::{ByteStream, Duplex};
@@ -35,7 +34,7 @@ pub(super) async fn answer(
             Ok(Some(request)) => request,
             Ok(None) => return Err(Error::new(Kind::Lost, "left without asking for a WebSocket")),
             Err(error) => {
-                if let Some(answer) = complaint(&error, buf.len() > max) {
+                if let Some(answer) = Answer::complaint(&error, buf.len() > max) {
                     let _ = answer.send(None, peer, &mut stream, cx).await;
                 }
                 return Err(error);
@@ -53,10 +52,10 @@ pub(super) async fn answer(
             return Err(Error::new(Kind::Handshake, what));
         }
     };
-    match key(&request) {
+    match handshake::key(&request) {
         Ok(key) => {
-            let key = derive_accept_key(key.as_bytes());
-            upgrade(request, key, stream, &buf, peer, cx).await
+            let accept = handshake::accept(key);
+            upgrade(request, accept, stream, &buf, peer, cx).await
         }
         Err(why) => {
             let answer = Answer::text(why.status, why.reason, format!("{}\n", why.what))
@@ -69,20 +68,8 @@ pub(super) async fn answer(
     }
 }
 
-/// What to say to a peer whose request could not be read.
-fn complaint(error: &Error, too_large: bool) -> Option<Answer> {
-    let (status, reason) = match error.kind() {
-        // It is no fault of the peer's.
-        Kind::Terminated => return None,
-        Kind::Timeout => (408, "Request Timeout"),
-        _ if too_large => (431, "Request Header Fields Too Large"),
-        _ => (400, "Bad Request"),
-    };
-    Some(Answer::text(status, reason, format!("{}\n", error.what())).closing())
-}
-
 /// Grants a request; `read` is what was read after it.
-async fn upgrade(
+pub(super) async fn upgrade(
     request: Request,
     accept: String,
     mut stream: ByteStream,
@@ -110,51 +97,6 @@ async fn upgrade(
         true => Duplex::Bytes(framing::as_bytes(Box::new(socket))),
         false => Duplex::Messages(Box::new(socket)),
     })
-}
-
-struct Why {
-    status: u16,
-    reason: &'static str,
-    what: &'static str,
-}
-
-/// Checks an upgrade request (RFC 6455 section 4.2.1) and returns its key.
-fn key(request: &Request) -> Result<&str, Why> {
-    let bad = |what| Err(Why { status: 400, reason: "Bad Request", what });
-    let fields = &request.fields;
-    if request.method != "GET" {
-        return Err(Why {
-            status: 405,
-            reason: "Method Not Allowed",
-            what: "a WebSocket begins with GET",
-        });
-    }
-    if fields.all("Host").count() != 1 {
-        return bad("a WebSocket request has one Host");
-    }
-    if !fields.has("Connection", "Upgrade") {
-        return bad("a WebSocket request has `Connection: Upgrade`");
-    }
-    if request.has_body() {
-        return bad("a WebSocket request has no body");
-    }
-    if fields.get("Sec-WebSocket-Version") != Some("13") {
-        return Err(Why {
-            status: 426,
-            reason: "Upgrade Required",
-            what: "only version 13 of WebSocket is spoken here",
-        });
-    }
-    let mut keys = fields.all("Sec-WebSocket-Key");
-    match (keys.next(), keys.next()) {
-        (Some(key), None) if is_key(key) => Ok(key),
-        _ => bad("a WebSocket request has one Sec-WebSocket-Key, 16 bytes in base64"),
-    }
-}
-
-fn is_key(key: &str) -> bool {
-    use base64::Engine;
-    base64::engine::general_purpose::STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16)
 }
 
 /// The first of our subprotocols that the peer offers; the one for byte streams only where the

@@ -1,0 +1,85 @@
+//! `proxy`: listeners for HTTP, and the backends behind them.
+
+use std::sync::Arc;
+
+use super::serve::announce;
+use crate::accept::accept_for;
+use crate::cli::ProxyArgs;
+use crate::context::Context;
+use crate::endpoint::Endpoint;
+use crate::error::{Error, Kind, Result};
+use crate::proxy::Proxy;
+use crate::signal::Signals;
+
+/// Passes requests on until stopped.
+///
+/// # Errors
+/// An address that cannot listen, a listener that cannot be bound, or SIGINT.
+pub async fn run(args: ProxyArgs) -> Result<()> {
+    let listeners = args.listeners();
+    check(&args)?;
+    let cx = Arc::new(Context::for_proxy(&args)?);
+    match args.backends().any(|(backend, _)| backend.is_tls()) {
+        true => cx.tls.check_client()?,
+        false => cx.tls.check_no_client()?,
+    }
+    match listeners.iter().any(Endpoint::is_tls) {
+        true => cx.tls.check_server()?,
+        false => cx.tls.check_no_server()?,
+    }
+    let mut signals = Signals::listen()?;
+    let mut open = Vec::new();
+    for address in &listeners {
+        open.push(address.listen_web(&cx).await?);
+    }
+    let server = args.server.clone();
+    let proxy = Proxy::new(args, cx.clone())?;
+    announce(&server, &open);
+    let proxying = async {
+        let takes = proxy.clone();
+        let accepting = accept_for(open, cx.clone(), move |peer, place| takes.take(peer, place));
+        tokio::select! {
+            accepted = accepting => accepted,
+            () = proxy.drain() => Ok(()),
+        }
+    };
+    match signals.run(&cx.stop, cx.until_ended(proxying)).await {
+        (Some(Kind::Interrupted), Ok(())) => Err(Error::new(Kind::Interrupted, "interrupted")),
+        (_, outcome) => outcome,
+    }
+}
+
+/// Checks the addresses before anything is opened.
+fn check(args: &ProxyArgs) -> Result<()> {
+    for listener in args.listeners() {
+        listener.check_listen_web()?;
+    }
+    if args.addresses[0].weight.is_some() {
+        let error = Error::new(Kind::Usage, "where to listen has no weight");
+        return Err(error.hint("the first address is where to listen, the others are backends"));
+    }
+    if args.server.inetd {
+        return Err(Error::new(Kind::Usage, "--inetd is for `towline serve`"));
+    }
+    args.backends().try_for_each(|(backend, _)| backend.check_connect())
+}
+
+impl ProxyArgs {
+    /// Where to listen.
+    fn listeners(&self) -> Vec<Endpoint> {
+        let all = self.addresses[..1].iter().chain(&self.proxying.listen);
+        all.map(|it| it.endpoint.clone()).collect()
+    }
+
+    /// The backends and their weights.
+    pub(crate) fn backends(&self) -> impl Iterator<Item = (Endpoint, usize)> {
+        let backends = self.addresses.iter().skip(1);
+        backends.map(|it| (it.endpoint.clone(), it.weight.unwrap_or(1)))
+    }
+
+    /// How many threads move data.
+    pub(crate) fn threads(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, Into::into);
+        self.proxying.threads.unwrap_or_else(cores)
+    }
+}

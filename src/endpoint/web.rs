@@ -1,0 +1,120 @@
+//! Addresses as the two sides of an HTTP proxy: where requests come in, and the servers to pass
+//! them on to. On both `http:` means `ws:`, since one port serves both.
+
+use std::sync::Arc;
+
+use super::address::split_hops;
+use super::tls::Tls;
+use super::{Call, Endpoint, Ground, Hop, Tcp};
+use crate::accept::Listener;
+use crate::context::Context;
+use crate::duplex::ByteStream;
+use crate::error::{Error, Kind, Result};
+
+impl Endpoint {
+    /// Parses an address of `proxy`.
+    ///
+    /// # Errors
+    /// As for any address.
+    pub fn parse_web(text: &str) -> Result<Self> {
+        let last = split_hops(text).last().unwrap_or(text);
+        let (before, last) = text.split_at(text.len() - last.len());
+        let last = match last.split_once(':') {
+            Some(("http", rest)) => format!("ws:{rest}"),
+            Some(("https", rest)) => format!("wss:{rest}"),
+            _ => last.to_owned(),
+        };
+        format!("{before}{last}").parse()
+    }
+
+    /// Whether it is a server that speaks HTTP, or else something that WebSockets are joined to.
+    pub(crate) fn is_web(&self) -> bool {
+        matches!(self.last(), Hop::Ws(_) | Hop::Unix(_))
+    }
+
+    /// What a client of this server calls it in its Host.
+    pub(crate) fn authority(&self) -> String {
+        match self.last() {
+            Hop::Ws(ws) => ws.authority(),
+            _ => "localhost".to_owned(),
+        }
+    }
+
+    /// What stands before every path of this server: nothing, or a path without its last slash.
+    pub(crate) fn base(&self) -> &str {
+        match self.last() {
+            Hop::Ws(ws) => ws.path().trim_end_matches('/'),
+            _ => "",
+        }
+    }
+
+    /// Checks, before anything is opened, that HTTP can be served at this address.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`].
+    pub(crate) fn check_listen_web(&self) -> Result<()> {
+        self.check_listen()?;
+        match self.last() {
+            Hop::Ws(ws) if matches!(ws.path(), "" | "/") => Ok(()),
+            Hop::Ws(_) => {
+                let error = Error::new(Kind::Usage, "a proxy listens for every path");
+                Err(self.last().blame(error).hint("--route sends a path to backends of its own"))
+            }
+            Hop::Tcp(_) | Hop::Tls(_) | Hop::Unix(_) => Ok(()),
+            other => {
+                let error = Error::new(Kind::Usage, "does not listen for HTTP");
+                Err(other.blame(error).hint("listen on http:, https: or unix:"))
+            }
+        }
+    }
+
+    /// Listens for connections that bring HTTP.
+    pub(crate) async fn listen_web(&self, cx: &Arc<Context>) -> Result<Listener> {
+        let mut carrier = self.clone();
+        if let Hop::Ws(ws) = self.last() {
+            carrier.hops.pop();
+            let alone = carrier.hops.is_empty();
+            match (ws.is_secure(), alone) {
+                (true, _) => carrier.hops.push(Hop::Tls(Tls::at(alone.then(|| ws.host_port())))),
+                (false, true) => carrier.hops.push(Hop::Tcp(Tcp::at(ws.host_port()))),
+                (false, false) => {}
+            }
+        }
+        let mut listener = carrier.listen(cx).await?;
+        for (socket, name) in [("tcp://", "http://"), ("tls://", "https://")] {
+            if let Some(rest) = listener.address.strip_prefix(socket) {
+                listener.address = format!("{name}{rest}");
+            }
+        }
+        Ok(listener)
+    }
+
+    /// Opens a connection to this server.
+    pub(crate) async fn open_web(&self, call: &Call<'_>) -> Result<ByteStream> {
+        let before = &self.hops[..self.hops.len() - 1];
+        let ground = Ground::after(before, call).await?;
+        let opened = match self.last() {
+            Hop::Ws(ws) => ws.open(ground, call).await,
+            other => other.connect(ground, call).await.map(super::Duplex::into_bytes),
+        };
+        opened.map_err(|error| self.last().blame(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn http_is_what_websockets_are_spoken_over() {
+        for (text, want) in [
+            ("http://a:1/x", "ws://a:1/x"),
+            ("https://a", "wss://a"),
+            (":8080", "ws://:8080"),
+            ("http://proxy:3128,https://a", "http://proxy:3128,wss://a"),
+            ("unix:/run/app.sock", "unix:/run/app.sock"),
+        ] {
+            assert_eq!(Endpoint::parse_web(text).unwrap().to_string(), want);
+        }
+    }
+}

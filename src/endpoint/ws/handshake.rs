@@ -1,0 +1,79 @@
+//! What the two heads of a WebSocket handshake have to say (RFC 6455 section 4), for both ends and
+//! for who stands between them.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::error::{Error, Kind, Result};
+use crate::http::{Request, Response};
+
+/// Why a request is not granted, as an HTTP answer.
+pub(crate) struct Refusal {
+    pub(crate) status: u16,
+    pub(crate) reason: &'static str,
+    pub(crate) what: &'static str,
+}
+
+/// Checks a request (section 4.2.1) and returns its key.
+///
+/// # Errors
+/// What to answer it.
+pub(crate) fn key(request: &Request) -> Result<&str, Refusal> {
+    let bad = |what| Err(Refusal { status: 400, reason: "Bad Request", what });
+    let fields = &request.fields;
+    if request.method != "GET" {
+        return Err(Refusal {
+            status: 405,
+            reason: "Method Not Allowed",
+            what: "a WebSocket begins with GET",
+        });
+    }
+    if fields.all("Host").count() != 1 {
+        return bad("a WebSocket request has one Host");
+    }
+    if !fields.has("Connection", "Upgrade") {
+        return bad("a WebSocket request has `Connection: Upgrade`");
+    }
+    if request.has_body() {
+        return bad("a WebSocket request has no body");
+    }
+    if fields.get("Sec-WebSocket-Version") != Some("13") {
+        return Err(Refusal {
+            status: 426,
+            reason: "Upgrade Required",
+            what: "only version 13 of WebSocket is spoken here",
+        });
+    }
+    let mut keys = fields.all("Sec-WebSocket-Key");
+    match (keys.next(), keys.next()) {
+        (Some(key), None) if is_key(key) => Ok(key),
+        _ => bad("a WebSocket request has one Sec-WebSocket-Key, 16 bytes in base64"),
+    }
+}
+
+fn is_key(key: &str) -> bool {
+    STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16)
+}
+
+/// The Sec-WebSocket-Accept that belongs to a key.
+pub(crate) fn accept(key: &str) -> String {
+    derive_accept_key(key.as_bytes())
+}
+
+/// Checks whether a 101 is sound (section 4.1).
+///
+/// # Errors
+/// [`Kind::Handshake`].
+pub(crate) fn check(response: &Response, key: &str) -> Result<()> {
+    let bad = |what: &str| Err(Error::new(Kind::Handshake, what));
+    let fields = &response.fields;
+    if !fields.has("Upgrade", "websocket") || !fields.has("Connection", "Upgrade") {
+        return bad("a 101 that does not upgrade to websocket");
+    }
+    match fields.get("Sec-WebSocket-Accept") {
+        Some(given) if given == accept(key) => Ok(()),
+        Some(_) => bad("the Sec-WebSocket-Accept does not match the key"),
+        None => bad("a 101 without Sec-WebSocket-Accept"),
+    }
+}

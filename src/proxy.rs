@@ -1,0 +1,66 @@
+//! `proxy`: passes HTTP requests and WebSockets on to backends, and balances between them.
+//!
+//! Heads are read and written by our own strict parser, on both sides. Bodies are framed anew. A
+//! WebSocket is only heads, too: once its 101 has been checked, what is left of it is a tunnel that
+//! knows of nothing but bytes and the bounds of frames (see `relay/tunnel.rs`).
+
+use std::sync::Arc;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::accept::Incoming;
+use crate::cli::ProxyArgs;
+use crate::context::Context;
+use crate::error::Result;
+use crate::relay::tunnel::{Limits, Tunnels};
+
+mod backend;
+mod balance;
+mod exchange;
+mod front;
+mod head;
+mod upgrade;
+
+use balance::Pool;
+
+/// What all connections of one run share.
+pub(crate) struct Proxy {
+    cx: Arc<Context>,
+    args: ProxyArgs,
+    pool: Pool,
+    tunnels: Tunnels,
+}
+
+impl Proxy {
+    /// From the flags.
+    ///
+    /// # Errors
+    /// The system refuses a thread.
+    pub(crate) fn new(args: ProxyArgs, cx: Arc<Context>) -> Result<Arc<Self>> {
+        let limits = Limits {
+            idle: args.shared.join.idle_timeout,
+            ping: args.shared.ws.ping,
+            ping_timeout: args.shared.ws.ping_timeout,
+            police: false,
+            max_message: None,
+        };
+        let pool = Pool::new(args.backends());
+        let tunnels = Tunnels::new(args.threads(), limits)?;
+        Ok(Arc::new(Self { cx, args, pool, tunnels }))
+    }
+
+    /// Serves a client that has come.
+    pub(crate) fn take(self: &Arc<Self>, incoming: Incoming, place: OwnedSemaphorePermit) {
+        let proxy = self.clone();
+        self.cx.peers.spawn(async move { front::serve(incoming, place, &proxy).await });
+    }
+
+    /// Ends when the run is to end: says goodbye in all WebSockets, and cuts off those that are
+    /// left when the time to drain is over.
+    pub(crate) async fn drain(&self) {
+        self.cx.stop.cancelled().await;
+        self.tunnels.drain(1001, self.args.server.drain);
+        self.cx.kill.cancelled().await;
+        self.tunnels.abort();
+    }
+}

@@ -1,0 +1,256 @@
+//! One plain HTTP request, and its answer.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use tokio::io::{self, AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::backend::{Back, Share};
+use super::front::Front;
+use super::{Proxy, head};
+use crate::endpoint::Side;
+use crate::error::{Error, Kind, Result};
+use crate::http::body::Length;
+use crate::http::{self, Request, Response};
+use crate::relay::body::body;
+use crate::report;
+use crate::site::Answer;
+
+/// The largest head of an answer; the backend was chosen by the user, so there is no flag.
+pub(super) const MAX_HEAD: usize = 64 << 10;
+
+/// Passes a request on, and its answer back. The connection is returned if it can bring another.
+pub(super) async fn run(mut front: Front, request: Request, proxy: &Arc<Proxy>) -> Option<Front> {
+    let args = &proxy.args.proxying;
+    let idempotent =
+        matches!(request.method.as_str(), "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE");
+    let has_body = request.has_body();
+    let mut tried: Vec<Share> = Vec::new();
+    let mut failure = None;
+    while let Some(share) = proxy.pool.pick(&tried) {
+        if !share.endpoint.is_web() {
+            let answer = Answer::text(426, "Upgrade Required", "only WebSockets are served here\n");
+            return front.say(answer.with("Upgrade", "websocket"), &request, proxy).await;
+        }
+        // A backend that closes an idle connection as we write leaves open whether it has acted on
+        // the request, so that one that must not be repeated gets a connection of its own.
+        let reused = if idempotent && !has_body { share.reuse(args.keep_alive) } else { None };
+        let fresh = reused.is_none();
+        let dialled = match reused {
+            Some(back) => Ok(back),
+            None => share.dial(&front.peer, &proxy.cx).await,
+        };
+        let mut back = match dialled {
+            Ok(back) => back,
+            Err(error) => {
+                report::warn(format_args!("{error}"));
+                failure = Some(error);
+                tried.push(share);
+                continue;
+            }
+        };
+        let mut passing = Passing::of(&request);
+        let head = head::outgoing(&request, &front.peer, &share, &proxy.args);
+        match passing.run(head, &mut front, &mut back, proxy).await {
+            Ok(()) => {
+                if passing.keep_back && back.buf.is_empty() {
+                    share.keep(back, args.keep_alive, args.max_idle);
+                }
+                return passing.keep_front.then_some(front);
+            }
+            // The answer has begun, and cannot be taken back: what is cut off has to show.
+            Err((_, error)) if passing.answering => {
+                report::verbose(format_args!("{}: {error}", front.peer.address));
+                front.stream.abort(&error);
+                return None;
+            }
+            Err((Side::Near, error)) => {
+                report::verbose(format_args!("{}: {error}", front.peer.address));
+                return None;
+            }
+            Err((Side::Far, error)) => {
+                report::warn(format_args!("{}: {error}", share.name));
+                let again = idempotent && !has_body && error.kind() != Kind::Timeout;
+                failure = Some(error);
+                if !again {
+                    break;
+                }
+                // An idle connection that has just been closed says nothing about the backend.
+                if fresh {
+                    tried.push(share);
+                }
+            }
+        }
+    }
+    let answer = head::unanswered(failure.as_ref());
+    let answer = if has_body { answer.closing() } else { answer };
+    front.say(answer, &request, proxy).await
+}
+
+/// Passes on why a backend will have no WebSocket.
+pub(super) async fn refuse(
+    mut front: Front,
+    mut back: Back,
+    request: Request,
+    response: Response,
+    proxy: &Arc<Proxy>,
+) -> Option<Front> {
+    let mut passing = Passing::of(&request);
+    // What was sent before the answer is no request (RFC 9931).
+    passing.keep_front &= front.buf.is_empty();
+    let from = (&mut back.stream, &mut back.buf);
+    match passing.answer(response, from, &mut front.stream, proxy).await {
+        Ok(()) => passing.keep_front.then_some(front),
+        Err((_, error)) => {
+            report::verbose(format_args!("{}: {error}", front.peer.address));
+            front.stream.abort(&error);
+            None
+        }
+    }
+}
+
+/// One request on its way.
+struct Passing<'a> {
+    request: &'a Request,
+    /// Whether the client waits for a sign before it sends its body.
+    waits: bool,
+    /// Whether some of the answer may have reached the client.
+    answering: bool,
+    keep_front: bool,
+    keep_back: bool,
+}
+
+impl<'a> Passing<'a> {
+    fn of(request: &'a Request) -> Self {
+        let waits = request.has_body() && request.fields.has("Expect", "100-continue");
+        let keep_front = !request.fields.has("Connection", "close");
+        Self { request, waits, answering: false, keep_front, keep_back: false }
+    }
+
+    /// # Errors
+    /// Which side failed.
+    async fn run(
+        &mut self,
+        mut head: Request,
+        front: &mut Front,
+        back: &mut Back,
+        proxy: &Proxy,
+    ) -> Result<(), (Side, Error)> {
+        let patience = proxy.args.proxying.http_timeout;
+        let length = Length::of_request(self.request).map_err(near)?;
+        if self.waits {
+            let sign = Response::new(100, "Continue").to_string();
+            let sent = front.stream.write_all(sign.as_bytes()).await;
+            sent.map_err(Error::lost).map_err(near)?;
+        }
+        let (mut from, mut to_front) = io::split(&mut front.stream);
+        let (mut answers, mut to_back) = io::split(&mut back.stream);
+        let sent = CancellationToken::new();
+        let mut up = 0;
+        if length == Length::Chunked {
+            head.fields.push("Transfer-Encoding", "chunked");
+        }
+        let (head, all_sent) = (head.to_string(), sent.clone());
+        let upload = async {
+            let _sent = all_sent.drop_guard();
+            let first = timeout(patience, to_back.write_all(head.as_bytes())).await;
+            first
+                .map_err(|_| late(patience))
+                .and_then(|it| it.map_err(Error::lost))
+                .map_err(far)?;
+            body((&mut from, &mut front.buf), length, &mut to_back, patience, &mut up).await
+        };
+        let download = async {
+            let response = tokio::select! {
+                response = http::read_response(&mut answers, &mut back.buf, MAX_HEAD) => response,
+                // A large body may take long to send, and the answer comes after it.
+                () = async { sent.cancelled().await; sleep(patience).await } => Err(late(patience)),
+            };
+            let response = response.and_then(|it| it.ok_or_else(no_answer)).map_err(far)?;
+            self.answer(response, (&mut answers, &mut back.buf), &mut to_front, proxy).await
+        };
+        let (mut uploading, mut heard) = (true, false);
+        {
+            tokio::pin!(upload, download);
+            loop {
+                tokio::select! {
+                    outcome = &mut upload, if uploading => {
+                        uploading = false;
+                        match outcome {
+                            Err((Side::Near, error)) => return Err(near(error)),
+                            // One that stops reading may still say why.
+                            Err((Side::Far, _)) => {}
+                            Ok(()) => heard = true,
+                        }
+                    }
+                    outcome = &mut download => {
+                        outcome?;
+                        break;
+                    }
+                }
+            }
+        }
+        // A body that was not heard to its end would be taken for the next request.
+        if !heard {
+            (self.keep_front, self.keep_back) = (false, false);
+        }
+        Ok(())
+    }
+
+    /// Passes an answer on.
+    async fn answer<R, W>(
+        &mut self,
+        mut response: Response,
+        from: (&mut R, &mut BytesMut),
+        to: &mut W,
+        proxy: &Proxy,
+    ) -> Result<(), (Side, Error)>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        if response.status == 101 {
+            let what = "a 101 that nobody asked for";
+            return Err(far(Error::new(Kind::Handshake, what)));
+        }
+        let length = Length::of_response(&response, &self.request.method).map_err(far)?;
+        self.keep_back = !response.is_old
+            && length != Length::UntilClose
+            && !response.fields.has("Connection", "close");
+        self.keep_front &= !proxy.cx.stop.is_cancelled();
+        head::strip(&mut response.fields);
+        if !matches!(length, Length::Known(_)) {
+            response.fields.push("Transfer-Encoding", "chunked");
+        }
+        if !self.keep_front {
+            response.fields.push("Connection", "close");
+        }
+        self.answering = true;
+        let patience = proxy.args.proxying.http_timeout;
+        let text = response.to_string();
+        let sent = timeout(patience, to.write_all(text.as_bytes())).await;
+        sent.map_err(|_| late(patience)).and_then(|it| it.map_err(Error::lost)).map_err(near)?;
+        let mut moved = 0;
+        let outcome = body(from, length, to, patience, &mut moved).await;
+        // Here the far side is the one that is read from.
+        outcome.map_err(|(side, error)| (side.other(), error))
+    }
+}
+
+fn near(error: Error) -> (Side, Error) {
+    (Side::Near, error)
+}
+
+fn far(error: Error) -> (Side, Error) {
+    (Side::Far, error)
+}
+
+pub(super) fn no_answer() -> Error {
+    Error::new(Kind::Lost, "the connection was closed without an HTTP answer")
+}
+
+fn late(patience: std::time::Duration) -> Error {
+    Error::new(Kind::Timeout, format_args!("no answer after {patience:?} (--http-timeout)"))
+}

@@ -1,0 +1,169 @@
+//! Heads on their way through: what is checked, taken out and put in.
+
+use std::net::SocketAddr;
+
+use super::backend::Backend;
+use crate::accept::Peer;
+use crate::cli::ProxyArgs;
+use crate::error::{Error, Kind};
+use crate::http::body::Length;
+use crate::http::{Fields, Request};
+use crate::site::Answer;
+
+/// What is about one connection, and not about the message (RFC 9110 section 7.6.1).
+const HOP_BY_HOP: [&str; 10] = [
+    "Connection",
+    "Keep-Alive",
+    "Proxy-Connection",
+    "Proxy-Authenticate",
+    "Proxy-Authorization",
+    "TE",
+    "Trailer",
+    "Transfer-Encoding",
+    "Upgrade",
+    "HTTP2-Settings",
+];
+
+/// What we tell backends of a client; nobody else may.
+const OURS: [&str; 6] = [
+    "Forwarded",
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Port",
+    "X-Real-IP",
+];
+
+/// What a client cannot have us take out by naming it in its Connection.
+const END_TO_END: [&str; 8] = [
+    "Host",
+    "Authorization",
+    "Cookie",
+    "Origin",
+    "Content-Length",
+    "Content-Type",
+    "Sec-WebSocket-Key",
+    "Sec-WebSocket-Version",
+];
+
+/// Refuses what could be read in two ways, and brings the target into the usual form.
+pub(super) fn check(request: &mut Request) -> Result<(), Answer> {
+    let bad = |why: &str| Err(Answer::text(400, "Bad Request", format!("{why}\n")).closing());
+    if request.fields.all("Host").count() != 1 {
+        return bad("one Host header is needed");
+    }
+    if request.method == "CONNECT" {
+        let what = "this is no proxy to connect through\n";
+        return Err(Answer::text(405, "Method Not Allowed", what).closing());
+    }
+    if let Some((authority, path)) = absolute(&request.target) {
+        request.fields.remove("Host");
+        request.fields.push("Host", authority);
+        request.target = path;
+    }
+    let anything = request.method == "OPTIONS" && request.target == "*";
+    if !request.target.starts_with('/') && !anything {
+        return bad("the request target starts with a slash");
+    }
+    if let Err(error) = Length::of_request(request) {
+        return match request.fields.get("Transfer-Encoding") {
+            Some(_) => Err(Answer::text(
+                501,
+                "Not Implemented",
+                "only the transfer coding chunked is known\n",
+            )
+            .closing()),
+            None => bad(error.what()),
+        };
+    }
+    let nominated = request.fields.list("Connection");
+    let protected = |name: &&str| {
+        let is = |it: &&str| same(it, name);
+        OURS.iter().any(is) || END_TO_END.iter().any(is)
+    };
+    if let Some(name) = nominated.into_iter().find(protected) {
+        return bad(&format!("Connection cannot name {name}"));
+    }
+    Ok(())
+}
+
+/// The authority and the path of a target in absolute form (RFC 9112 section 3.2.2).
+fn absolute(target: &str) -> Option<(String, String)> {
+    let rest = ["http://", "https://", "ws://", "wss://"].iter().find_map(|scheme| {
+        let start = target.get(..scheme.len())?;
+        start.eq_ignore_ascii_case(scheme).then(|| &target[scheme.len()..])
+    })?;
+    let at = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(at);
+    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    Some((authority.to_owned(), path))
+}
+
+/// Whether two names are the same to servers that take `_` for `-`, as CGI does.
+fn same(one: &str, other: &str) -> bool {
+    one.len() == other.len()
+        && one.bytes().zip(other.bytes()).all(|(a, b)| {
+            let plain = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+            plain(a) == plain(b)
+        })
+}
+
+/// Takes out what is about the connection the head came by.
+pub(super) fn strip(fields: &mut Fields) {
+    let nominated: Vec<_> = fields.list("Connection").map(str::to_owned).collect();
+    fields.retain(|name| {
+        !HOP_BY_HOP.iter().any(|it| it.eq_ignore_ascii_case(name))
+            && !nominated.iter().any(|it| it.eq_ignore_ascii_case(name))
+    });
+}
+
+/// The head for a backend, but for what is about the connection to it.
+pub(super) fn outgoing(
+    request: &Request,
+    peer: &Peer,
+    backend: &Backend,
+    args: &ProxyArgs,
+) -> Request {
+    let mut fields = request.fields.clone();
+    let host = fields.get("Host").unwrap_or_default().to_owned();
+    strip(&mut fields);
+    // It is answered here, when there is somebody to hear the rest.
+    fields.remove("Expect");
+    fields.retain(|name| !OURS.iter().any(|it| same(it, name)));
+    if args.proxying.rewrite_host {
+        fields.remove("Host");
+        fields.push("Host", backend.endpoint.authority());
+    }
+    let from = peer.address.parse::<SocketAddr>().ok().map(|it| it.ip().to_canonical());
+    let proto = if peer.tls { "https" } else { "http" };
+    if let Some(from) = from {
+        fields.push("X-Forwarded-For", from.to_string());
+        fields.push("X-Real-IP", from.to_string());
+    }
+    fields.push("X-Forwarded-Host", host);
+    fields.push("X-Forwarded-Proto", proto);
+    for header in &args.proxying.set_header {
+        fields.remove(&header.name);
+        if !header.value.is_empty() {
+            fields.push(&header.name, header.value.clone());
+        }
+    }
+    let target = match request.target.starts_with('/') {
+        true => format!("{}{}", backend.endpoint.base(), request.target),
+        false => request.target.clone(),
+    };
+    Request { method: request.method.clone(), target, fields }
+}
+
+/// What to tell a client whose request no backend has answered.
+pub(super) fn unanswered(why: Option<&Error>) -> Answer {
+    let Some(why) = why else {
+        let wait = fastrand::u32(1..=5).to_string();
+        return Answer::text(503, "Service Unavailable", "no backend is there for this\n")
+            .with("Retry-After", wait);
+    };
+    match why.kind() {
+        Kind::Timeout => Answer::text(504, "Gateway Timeout", "the backend took too long\n"),
+        _ => Answer::text(502, "Bad Gateway", "the backend did not answer as it should\n"),
+    }
+}
