@@ -242,6 +242,8 @@ Register-ArgumentCompleter -Native -CommandName 'towline' -ScriptBlock {
             [CompletionResult]::new('--max-idle', '--max-idle', [CompletionResultType]::ParameterName, 'How many connections without a request are kept to a backend')
             [CompletionResult]::new('--max-header', '--max-header', [CompletionResultType]::ParameterName, 'The largest request head')
             [CompletionResult]::new('--threads', '--threads', [CompletionResultType]::ParameterName, 'How many threads move what WebSockets say [default: one a core]')
+            [CompletionResult]::new('--admin', '--admin', [CompletionResultType]::ParameterName, 'Serve /metrics for Prometheus, /healthz, the state of the /backends, and POST /drain on this address, as 127.0.0.1:9100')
+            [CompletionResult]::new('--status', '--status', [CompletionResultType]::ParameterName, 'When to show the backends live, below what is logged')
             [CompletionResult]::new('--announce', '--announce', [CompletionResultType]::ParameterName, 'How to say that the listeners are ready')
             [CompletionResult]::new('--on-listen', '--on-listen', [CompletionResultType]::ParameterName, 'Run a shell command when all listeners are ready; TOWLINE_LISTEN holds their addresses')
             [CompletionResult]::new('--max-peers', '--max-peers', [CompletionResultType]::ParameterName, 'Peers at once; more wait until one leaves')

@@ -627,7 +627,7 @@ _towline() {
             return 0
             ;;
         towline__subcmd__proxy)
-            opts="-b -H -k -F -i -l -v -q -h -V --listen --set-header --rewrite-host --http-timeout --keep-alive --max-idle --max-header --threads --announce --on-listen --inetd --max-peers --max-handshakes --handshake-timeout --drain --access-log --cert --key --tls-self-signed --client-ca --frame --text --binary --linger --idle-timeout --max-message --connect-timeout --no-proxy --header --subprotocol --origin --host --user --bearer --cookie --ping-interval --ping-timeout --max-redirects --ca --client-cert --client-key --sni --alpn --insecure --pin --ssh-config --identity --login --passphrase-file --password-file --host-key-policy --known-hosts --connections --ssh-keepalive --nats-creds --nats-nkey --nats-token-file --max-children --stop-grace --verbose --quiet --color --help --version"
+            opts="-b -H -k -F -i -l -v -q -h -V --listen --set-header --rewrite-host --http-timeout --keep-alive --max-idle --max-header --threads --admin --status --announce --on-listen --inetd --max-peers --max-handshakes --handshake-timeout --drain --access-log --cert --key --tls-self-signed --client-ca --frame --text --binary --linger --idle-timeout --max-message --connect-timeout --no-proxy --header --subprotocol --origin --host --user --bearer --cookie --ping-interval --ping-timeout --max-redirects --ca --client-cert --client-key --sni --alpn --insecure --pin --ssh-config --identity --login --passphrase-file --password-file --host-key-policy --known-hosts --connections --ssh-keepalive --nats-creds --nats-nkey --nats-token-file --max-children --stop-grace --verbose --quiet --color --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -659,6 +659,14 @@ _towline() {
                     ;;
                 --threads)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --status)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
                 --announce)

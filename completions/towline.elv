@@ -236,6 +236,8 @@ set edit:completion:arg-completer[towline] = {|@words|
             cand --max-idle 'How many connections without a request are kept to a backend'
             cand --max-header 'The largest request head'
             cand --threads 'How many threads move what WebSockets say [default: one a core]'
+            cand --admin 'Serve /metrics for Prometheus, /healthz, the state of the /backends, and POST /drain on this address, as 127.0.0.1:9100'
+            cand --status 'When to show the backends live, below what is logged'
             cand --announce 'How to say that the listeners are ready'
             cand --on-listen 'Run a shell command when all listeners are ready; TOWLINE_LISTEN holds their addresses'
             cand --max-peers 'Peers at once; more wait until one leaves'

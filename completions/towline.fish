@@ -238,6 +238,10 @@ complete -c towline -n "__fish_towline_using_subcommand proxy" -l keep-alive -d 
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-idle -d 'How many connections without a request are kept to a backend' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-header -d 'The largest request head' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l threads -d 'How many threads move what WebSockets say [default: one a core]' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l admin -d 'Serve /metrics for Prometheus, /healthz, the state of the /backends, and POST /drain on this address, as 127.0.0.1:9100' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l status -d 'When to show the backends live, below what is logged' -r -f -a "auto\t'On a terminal'
+always\t'Everywhere'
+never\t'Nowhere'"
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l announce -d 'How to say that the listeners are ready' -r -f -a "text\t'`listening on ws://127.0.0.1:8010`'
 json\t'`{"event":"listening","address":"ws://127.0.0.1:8010","port":8010}`'"
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l on-listen -d 'Run a shell command when all listeners are ready; TOWLINE_LISTEN holds their addresses' -r -f -a "(__fish_complete_command)"

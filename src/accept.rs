@@ -180,22 +180,26 @@ impl Listener {
 /// The console of `serve` failed.
 pub async fn accept(listeners: Vec<Listener>, cx: Arc<Context>) -> Result<()> {
     let all = cx.clone();
-    accept_for(listeners, cx, move |peer, place| all.peers.join(peer, place, &all)).await
+    accept_for(listeners, cx, move |_, peer, place| all.peers.join(peer, place, &all)).await
 }
 
-/// Hands every peer of the listeners to `take`, with its place among all peers; else as [`accept`].
+/// Hands every peer of the listeners to `take`, with the number of its listener and its place among
+/// all peers; else as [`accept`].
 ///
 /// # Errors
 /// As [`accept`].
 pub(crate) async fn accept_for(
     listeners: Vec<Listener>,
     cx: Arc<Context>,
-    take: impl Fn(Incoming, OwnedSemaphorePermit),
+    take: impl Fn(usize, Incoming, OwnedSemaphorePermit),
 ) -> Result<()> {
     let Some(serve) = &cx.serve else { return Ok(()) };
     let handshakes = serve.server.max_handshakes.min(Semaphore::MAX_PERMITS);
     let handshakes = Arc::new(Semaphore::new(handshakes));
-    let mut incoming = stream::select_all(listeners.into_iter().map(|it| it.incoming));
+    let numbered = listeners.into_iter().enumerate();
+    let mut incoming = stream::select_all(numbered.map(|(number, listener)| {
+        listener.incoming.map(move |incoming| incoming.map(|it| (number, it))).boxed()
+    }));
     let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
     loop {
         // A permit is taken before the peer is, so that the rest wait in the kernel's queue.
@@ -210,10 +214,10 @@ pub(crate) async fn accept_for(
         };
         let Some((incoming, place, handshake)) = next else { break };
         match incoming {
-            Ok(incoming) => {
+            Ok((number, incoming)) => {
                 backoff.reset();
                 incoming.handshake.enter(handshake);
-                take(incoming, place);
+                take(number, incoming, place);
             }
             // Out of descriptors, most likely: those that leave make room.
             Err(error) => {

@@ -340,6 +340,9 @@ pub struct ProxyArgs {
     pub proxying: ProxyingArgs,
 
     #[command(flatten)]
+    pub sight: SightArgs,
+
+    #[command(flatten)]
     pub server: ServerArgs,
 
     #[command(flatten)]
@@ -384,6 +387,19 @@ pub struct ProxyingArgs {
     /// How many threads move what WebSockets say [default: one a core]
     #[arg(long, value_name = "N", value_parser = value::at_least_one)]
     pub threads: Option<usize>,
+}
+
+/// Seeing what a proxy does
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Sight")]
+pub struct SightArgs {
+    /// Serve /metrics for Prometheus, /healthz, the state of the /backends, and POST /drain on this address, as 127.0.0.1:9100
+    #[arg(long, value_name = "HOST:PORT", value_parser = value::http_listener)]
+    pub admin: Option<Endpoint>,
+
+    /// When to show the backends live, below what is logged
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    pub status: When,
 }
 
 /// Forward ports over one SSH session that is kept up

@@ -135,7 +135,8 @@ impl Context {
     /// A file that a flag names cannot be used.
     pub fn for_proxy(args: &ProxyArgs) -> Result<Self> {
         let http = HttpArgs { max_header: args.proxying.max_header, ..HttpArgs::default() };
-        Self::without_target(args.shared.clone(), args.tls.clone(), &args.server, http, Vec::new())
+        let names = args.sight.admin.iter().filter_map(Endpoint::host).collect();
+        Self::without_target(args.shared.clone(), args.tls.clone(), &args.server, http, names)
     }
 
     /// For peers that have targets of their own.

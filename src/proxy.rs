@@ -5,6 +5,7 @@
 //! knows of nothing but bytes and the bounds of frames (see `relay/tunnel.rs`).
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -14,14 +15,19 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::relay::tunnel::{Limits, Tunnels};
 
+mod admin;
 mod backend;
 mod balance;
 mod exchange;
+mod figures;
 mod front;
 mod head;
+mod status;
 mod upgrade;
+mod visit;
 
 use balance::Pool;
+use figures::Refusals;
 
 /// What all connections of one run share.
 pub(crate) struct Proxy {
@@ -29,6 +35,9 @@ pub(crate) struct Proxy {
     args: ProxyArgs,
     pool: Pool,
     tunnels: Tunnels,
+    refusals: Refusals,
+    /// How many WebSockets there have been.
+    opened: AtomicU64,
 }
 
 impl Proxy {
@@ -46,7 +55,8 @@ impl Proxy {
         };
         let pool = Pool::new(args.backends());
         let tunnels = Tunnels::new(args.threads(), limits)?;
-        Ok(Arc::new(Self { cx, args, pool, tunnels }))
+        let (refusals, opened) = (Refusals::default(), AtomicU64::new(0));
+        Ok(Arc::new(Self { cx, args, pool, tunnels, refusals, opened }))
     }
 
     /// Serves a client that has come.
@@ -55,12 +65,22 @@ impl Proxy {
         self.cx.peers.spawn(async move { front::serve(incoming, place, &proxy).await });
     }
 
-    /// Ends when the run is to end: says goodbye in all WebSockets, and cuts off those that are
-    /// left when the time to drain is over.
+    /// Serves one who has come to `--admin`.
+    pub(crate) fn take_admin(self: &Arc<Self>, incoming: Incoming, place: OwnedSemaphorePermit) {
+        let proxy = self.clone();
+        self.cx.peers.spawn(async move {
+            admin::serve(incoming, &proxy).await;
+            drop(place);
+        });
+    }
+
+    /// When the run is to end, says goodbye in all WebSockets, and cuts off those that are left when
+    /// the time to drain is over. Never ends by itself.
     pub(crate) async fn drain(&self) {
         self.cx.stop.cancelled().await;
         self.tunnels.drain(1001, self.args.server.drain);
         self.cx.kill.cancelled().await;
         self.tunnels.abort();
+        std::future::pending::<()>().await;
     }
 }

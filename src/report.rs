@@ -14,7 +14,7 @@ use crate::endpoint::Side;
 use crate::error::{Error, Result};
 use crate::lock::lock;
 
-mod access;
+pub(crate) mod access;
 pub(crate) mod live;
 
 pub use access::{access, request};

@@ -95,6 +95,11 @@ impl Site {
         self.routes.find(format!("/{name}").as_bytes())
     }
 
+    /// Whether a Host is one that nobody else can have made up.
+    pub(crate) fn is_known_as(&self, host: &str) -> bool {
+        self.hosts.knows(host)
+    }
+
     /// Lets a WebSocket go on; everything else is answered.
     async fn admit(
         &self,

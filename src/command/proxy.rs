@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Kind, Result};
 use crate::proxy::Proxy;
+use crate::report;
 use crate::signal::Signals;
 
 /// Passes requests on until stopped.
@@ -32,15 +33,28 @@ pub async fn run(args: ProxyArgs) -> Result<()> {
     for address in &listeners {
         open.push(address.listen_web(&cx).await?);
     }
-    let server = args.server.clone();
+    let admin = match &args.sight.admin {
+        Some(at) => Some(at.listen_web(&cx).await?),
+        None => None,
+    };
+    if let Some(admin) = &admin {
+        report::note(format_args!("figures at {}/metrics", admin.address));
+    }
+    let (server, status, public) = (args.server.clone(), args.sight.status, open.len());
     let proxy = Proxy::new(args, cx.clone())?;
     announce(&server, &open);
+    open.extend(admin);
     let proxying = async {
         let takes = proxy.clone();
-        let accepting = accept_for(open, cx.clone(), move |peer, place| takes.take(peer, place));
+        let accepting =
+            accept_for(open, cx.clone(), move |listener, peer, place| match listener < public {
+                true => takes.take(peer, place),
+                false => takes.take_admin(peer, place),
+            });
         tokio::select! {
             accepted = accepting => accepted,
             () = proxy.drain() => Ok(()),
+            () = proxy.show(status) => Ok(()),
         }
     };
     match signals.run(&cx.stop, cx.until_ended(proxying)).await {

@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use futures_util::FutureExt;
 use tokio::io::AsyncReadExt;
 
+use super::figures::Figures;
 use crate::accept::Peer;
 use crate::context::Context;
 use crate::duplex::ByteStream;
@@ -22,6 +23,7 @@ pub(super) struct Backend {
     /// Its address, for people.
     pub(super) name: String,
     pub(super) weight: usize,
+    pub(super) figures: Figures,
     /// Requests and WebSockets that it has now.
     live: AtomicUsize,
     /// Connections that wait for another request, the latest last.
@@ -41,7 +43,8 @@ impl Backend {
     pub(super) fn new(endpoint: Endpoint, weight: usize) -> Arc<Self> {
         let name = format!("{endpoint:#}");
         let (live, idle) = (AtomicUsize::new(0), Mutex::default());
-        Arc::new(Self { endpoint: Arc::new(endpoint), name, weight, live, idle })
+        let (endpoint, figures) = (Arc::new(endpoint), Figures::default());
+        Arc::new(Self { endpoint, name, weight, figures, live, idle })
     }
 
     /// Requests and WebSockets that it has now.

@@ -17,6 +17,11 @@ impl Pool {
         Self { backends: backends.collect() }
     }
 
+    /// All of them.
+    pub(super) fn backends(&self) -> impl Iterator<Item = &Backend> {
+        self.backends.iter().map(|backend| &**backend)
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.backends.len()

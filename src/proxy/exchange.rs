@@ -1,6 +1,7 @@
 //! One plain HTTP request, and its answer.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::BytesMut;
 use tokio::io::{self, AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -16,6 +17,7 @@ use crate::http::body::Length;
 use crate::http::{self, Request, Response};
 use crate::relay::body::body;
 use crate::report;
+use crate::report::access::{self, Moved, Passed, PassedEvent};
 use crate::site::Answer;
 
 /// The largest head of an answer; the backend was chosen by the user, so there is no flag.
@@ -46,23 +48,26 @@ pub(super) async fn run(mut front: Front, request: Request, proxy: &Arc<Proxy>) 
             Ok(back) => back,
             Err(error) => {
                 report::warn(format_args!("{error}"));
+                share.figures.failures.add(1);
                 failure = Some(error);
                 tried.push(share);
                 continue;
             }
         };
         let mut passing = Passing::of(&request);
+        let began = Instant::now();
         let head = head::outgoing(&request, &front.peer, &share, &proxy.args);
         match passing.run(head, &mut front, &mut back, proxy).await {
             Ok(()) => {
+                passing.log(&front, &share, began, None, proxy);
                 if passing.keep_back && back.buf.is_empty() {
                     share.keep(back, args.keep_alive, args.max_idle);
                 }
                 return passing.keep_front.then_some(front);
             }
             // The answer has begun, and cannot be taken back: what is cut off has to show.
-            Err((_, error)) if passing.answering => {
-                report::verbose(format_args!("{}: {error}", front.peer.address));
+            Err((_, error)) if passing.status.is_some() => {
+                passing.log(&front, &share, began, Some(&error), proxy);
                 front.stream.abort(&error);
                 return None;
             }
@@ -72,6 +77,7 @@ pub(super) async fn run(mut front: Front, request: Request, proxy: &Arc<Proxy>) 
             }
             Err((Side::Far, error)) => {
                 report::warn(format_args!("{}: {error}", share.name));
+                share.figures.failures.add(1);
                 let again = idempotent && !has_body && error.kind() != Kind::Timeout;
                 failure = Some(error);
                 if !again {
@@ -95,16 +101,20 @@ pub(super) async fn refuse(
     mut back: Back,
     request: Request,
     response: Response,
+    share: &Share,
     proxy: &Arc<Proxy>,
 ) -> Option<Front> {
+    let began = Instant::now();
     let mut passing = Passing::of(&request);
     // What was sent before the answer is no request (RFC 9931).
     passing.keep_front &= front.buf.is_empty();
     let from = (&mut back.stream, &mut back.buf);
-    match passing.answer(response, from, &mut front.stream, proxy).await {
-        Ok(()) => passing.keep_front.then_some(front),
-        Err((_, error)) => {
-            report::verbose(format_args!("{}: {error}", front.peer.address));
+    let outcome = passing.answer(response, from, &mut front.stream, proxy).await;
+    let error = outcome.err().map(|(_, error)| error);
+    passing.log(&front, share, began, error.as_ref(), proxy);
+    match error {
+        None => passing.keep_front.then_some(front),
+        Some(error) => {
             front.stream.abort(&error);
             None
         }
@@ -116,8 +126,11 @@ struct Passing<'a> {
     request: &'a Request,
     /// Whether the client waits for a sign before it sends its body.
     waits: bool,
-    /// Whether some of the answer may have reached the client.
-    answering: bool,
+    /// The answer's, once some of it may have reached the client.
+    status: Option<u16>,
+    /// Bytes of content towards the backend, and back.
+    up: u64,
+    down: u64,
     keep_front: bool,
     keep_back: bool,
 }
@@ -126,7 +139,7 @@ impl<'a> Passing<'a> {
     fn of(request: &'a Request) -> Self {
         let waits = request.has_body() && request.fields.has("Expect", "100-continue");
         let keep_front = !request.fields.has("Connection", "close");
-        Self { request, waits, answering: false, keep_front, keep_back: false }
+        Self { request, waits, status: None, up: 0, down: 0, keep_front, keep_back: false }
     }
 
     /// # Errors
@@ -192,11 +205,43 @@ impl<'a> Passing<'a> {
                 }
             }
         }
+        self.up = up;
         // A body that was not heard to its end would be taken for the next request.
         if !heard {
             (self.keep_front, self.keep_back) = (false, false);
         }
         Ok(())
+    }
+
+    /// Counts it, and writes its line of the access log.
+    fn log(
+        &self,
+        front: &Front,
+        share: &Share,
+        began: Instant,
+        error: Option<&Error>,
+        proxy: &Proxy,
+    ) {
+        share.figures.requests.add(1);
+        let error = error.map(ToString::to_string);
+        let moved =
+            Moved { bytes_in: self.up, messages_in: 0, bytes_out: self.down, messages_out: 0 };
+        let passed = Passed {
+            event: PassedEvent::Request,
+            id: None,
+            client: &front.peer.address,
+            backend: &share.name,
+            host: self.request.fields.get("Host"),
+            method: Some(&self.request.method),
+            path: self.request.path(),
+            status: self.status,
+            moved: Some(moved),
+            close: None,
+            by: None,
+            error: error.as_deref(),
+            seconds: began.elapsed().as_secs_f64(),
+        };
+        access::passed(proxy.args.server.access_log, &passed);
     }
 
     /// Passes an answer on.
@@ -227,13 +272,12 @@ impl<'a> Passing<'a> {
         if !self.keep_front {
             response.fields.push("Connection", "close");
         }
-        self.answering = true;
+        self.status = Some(response.status);
         let patience = proxy.args.proxying.http_timeout;
         let text = response.to_string();
         let sent = timeout(patience, to.write_all(text.as_bytes())).await;
         sent.map_err(|_| late(patience)).and_then(|it| it.map_err(Error::lost)).map_err(near)?;
-        let mut moved = 0;
-        let outcome = body(from, length, to, patience, &mut moved).await;
+        let outcome = body(from, length, to, patience, &mut self.down).await;
         // Here the far side is the one that is read from.
         outcome.map_err(|(side, error)| (side.other(), error))
     }

@@ -93,6 +93,7 @@ impl Front {
                 cx.metrics.refused.add(1);
                 report::verbose(format_args!("{}: {error}", self.peer.address));
                 if let Some(answer) = Answer::complaint(&error, self.buf.len() > max) {
+                    proxy.refusals.add(answer.status());
                     let _ = answer.send(None, &self.peer, &mut self.stream, cx).await;
                 }
                 None
@@ -112,6 +113,7 @@ impl Front {
             true => answer.closing(),
             false => answer,
         };
+        proxy.refusals.add(answer.status());
         let sent = answer.send(Some(request), &self.peer, &mut self.stream, &proxy.cx).await;
         matches!(sent, Ok(true)).then_some(self)
     }

@@ -4,20 +4,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::io::AsyncWriteExt;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::backend::{Back, Share};
 use super::exchange::{self, MAX_HEAD};
 use super::front::Front;
+use super::visit::{Open, Visit};
 use super::{Proxy, head};
 use crate::accept::{Peer, join_target};
-use crate::endpoint::{Side, grant_websocket, handshake};
+use crate::endpoint::{grant_websocket, handshake};
 use crate::error::{Error, Kind, Result};
 use crate::http::{self, Request, Response};
-use crate::relay::Counts;
-use crate::relay::tunnel::{End, Owner, Tunnel};
+use crate::relay::tunnel::Tunnel;
 use crate::report;
 use crate::site::Answer;
 
@@ -30,7 +28,8 @@ pub(super) async fn run(front: Front, request: Request, proxy: &Arc<Proxy>) -> O
     };
     let mut tried: Vec<Share> = Vec::new();
     let mut failure = None;
-    let (share, back, response) = loop {
+    let (share, back, response, began) = loop {
+        let began = Instant::now();
         let Some(share) = proxy.pool.pick(&tried) else {
             return front.say(head::unanswered(failure.as_ref()), &request, proxy).await;
         };
@@ -46,23 +45,28 @@ pub(super) async fn run(front: Front, request: Request, proxy: &Arc<Proxy>) -> O
                 let what = format_args!("HTTP {}", response.status);
                 failure = Some(Error::new(Kind::Status(response.status), what));
             }
-            Ok((back, response)) => break (share, back, response),
+            Ok((back, response)) => break (share, back, response, began),
             Err(error) => {
                 report::warn(format_args!("{}: {error}", share.name));
                 failure = Some(error);
             }
         }
+        share.figures.failures.add(1);
         tried.push(share);
     };
     if response.status != 101 {
-        return exchange::refuse(front, back, request, response, proxy).await;
+        return exchange::refuse(front, back, request, response, &share, proxy).await;
     }
     if let Err(error) = terms(&request, &response, &key) {
         report::warn(format_args!("{}: {error}", share.name));
+        share.figures.failures.add(1);
         let answer = head::unanswered(Some(&error)).closing();
         return front.say(answer, &request, proxy).await;
     }
-    open(front, back, request, response, share, proxy).await;
+    share.figures.websockets.add(1);
+    share.figures.handshakes.add(began.elapsed());
+    let visit = Visit::new(&front, &request, share, began, proxy);
+    open(front, back, response, visit).await;
     None
 }
 
@@ -137,96 +141,41 @@ fn terms(request: &Request, response: &Response, key: &str) -> Result<()> {
 }
 
 /// Passes the 101 on, and makes a tunnel of the two connections.
-async fn open(
-    mut front: Front,
-    back: Back,
-    request: Request,
-    mut response: Response,
-    share: Share,
-    proxy: &Arc<Proxy>,
-) {
+async fn open(mut front: Front, back: Back, mut response: Response, visit: Visit) {
+    let proxy = visit.proxy.clone();
     let extensions = response.fields.get("Sec-WebSocket-Extensions").is_some();
     head::strip(&mut response.fields);
     response.fields.push("Upgrade", "websocket");
     response.fields.push("Connection", "Upgrade");
     let patience = proxy.args.server.handshake_timeout;
     let text = response.to_string();
-    let sent = timeout(patience, front.stream.write_all(text.as_bytes())).await;
-    if !matches!(sent, Ok(Ok(()))) || front.stream.flush().await.is_err() {
+    let sending = async {
+        front.stream.write_all(text.as_bytes()).await?;
+        front.stream.flush().await
+    };
+    if !matches!(timeout(patience, sending).await, Ok(Ok(()))) {
         return report::verbose(format_args!("{}: left in the handshake", front.peer.address));
     }
-    let Front { stream, buf, peer, place } = front;
-    proxy.cx.metrics.peers.add(1);
-    let visit = Visit {
-        proxy: proxy.clone(),
-        client: peer.address.into(),
-        path: request.path().into(),
-        share,
-        began: Instant::now(),
-        _place: place,
-        _token: proxy.cx.peers.token(),
-    };
+    let Front { stream, buf, place, .. } = front;
+    let visit = Open::new(visit, place);
     let early = [buf.to_vec(), back.buf.to_vec()];
     let tunnel = Tunnel { near: stream, far: back.stream, early, owner: Box::new(visit) };
     proxy.tunnels.add(tunnel, extensions);
 }
 
-/// A WebSocket that is open: what is said of it when it is over.
-struct Visit {
-    proxy: Arc<Proxy>,
-    client: Box<str>,
-    path: Box<str>,
-    share: Share,
-    began: Instant,
-    _place: OwnedSemaphorePermit,
-    _token: TaskTrackerToken,
-}
-
-impl Owner for Visit {
-    fn ended(self: Box<Self>, counts: &Counts, end: End) {
-        let metrics = &self.proxy.cx.metrics;
-        metrics.count(counts);
-        metrics.left.add(1);
-        let how = match end {
-            End::Closed { by, code } => format!("closed with {code} by the {}", who(by)),
-            End::Gone(side) => format!("the {} has gone", who(side)),
-            End::Lost(side, error) => format!("the {} was lost: {error}", who(side)),
-            End::Idle => "idle".to_owned(),
-            End::Closing(code) => format!("closed with {code}"),
-            End::Protocol(side, code, what) => format!("the {}: {what} ({code})", who(side)),
-        };
-        report::verbose(format_args!(
-            "{} {} {}: {how} after {:.3}s",
-            self.client,
-            self.path,
-            self.share.name,
-            self.began.elapsed().as_secs_f64()
-        ));
-    }
-}
-
-fn who(side: Side) -> &'static str {
-    match side {
-        Side::Near => "client",
-        Side::Far => "backend",
-    }
-}
-
 /// Grants the WebSocket here, and joins it to something that does not speak HTTP.
 async fn bridge(front: Front, request: Request, share: Share, proxy: &Arc<Proxy>) {
+    let visit = Visit::new(&front, &request, share, Instant::now(), proxy);
     let Front { stream, buf, mut peer, place: _place } = front;
     let cx = &proxy.cx;
-    peer.target = Some(share.endpoint.clone());
-    let (address, path) = (peer.address.clone(), request.path().to_owned());
-    let near = match grant_websocket(request, stream, &buf, &mut peer, cx).await {
-        Ok(near) => near,
-        Err(error) => return report::verbose(format_args!("{address}: {error}")),
+    peer.target = Some(visit.share.endpoint.clone());
+    let joining = async {
+        let near = grant_websocket(request, stream, &buf, &mut peer, cx).await?;
+        join_target(near, &mut peer, cx).await
     };
-    cx.metrics.peers.add(1);
-    let outcome = join_target(near, &mut peer, cx).await;
-    cx.metrics.count(&peer.moved);
-    cx.metrics.left.add(1);
-    if let Err(error) = outcome {
-        report::verbose(format_args!("{address} {path} {}: {error}", share.name));
-    }
+    let (close, by, error) = match joining.await {
+        Ok(ended) => (ended.close.map(|close| close.code), ended.by, None),
+        Err(error) => (None, None, Some(error.to_string())),
+    };
+    visit.over(&peer.moved, close, by, error.as_deref());
 }

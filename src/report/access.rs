@@ -1,5 +1,7 @@
-//! The access log: a line for every peer that has left, and for every plain HTTP answer.
+//! The access log: a line for every peer that has left, for every plain HTTP answer, and for what
+//! went through a proxy.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -8,7 +10,7 @@ use super::{json, line, printable};
 use crate::accept::Peer;
 use crate::cli::LogFormat;
 use crate::error::Result;
-use crate::relay::Ended;
+use crate::relay::{Counts, Ended};
 
 /// A peer that has left.
 #[derive(Serialize)]
@@ -111,5 +113,108 @@ pub fn request(
             printable(method),
             printable(path),
         )),
+    }
+}
+
+/// What went through a proxy. A WebSocket has two lines, one when it opens and one when it is over.
+#[derive(Serialize)]
+pub(crate) struct Passed<'a> {
+    pub(crate) event: PassedEvent,
+    /// The same for both lines of a WebSocket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<u64>,
+    pub(crate) client: &'a str,
+    pub(crate) backend: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) host: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) method: Option<&'a str>,
+    pub(crate) path: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) status: Option<u16>,
+    /// What was moved, unless that is still to come.
+    #[serde(flatten)]
+    pub(crate) moved: Option<Moved>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) close: Option<u16>,
+    /// Who ended it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) by: Option<&'static str>,
+    /// How it ended, if not by a Close.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<&'a str>,
+    pub(crate) seconds: f64,
+}
+
+/// What a line of the log is about.
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum PassedEvent {
+    Open,
+    Close,
+    Request,
+}
+
+/// Towards the backend and back.
+#[derive(Clone, Copy, Serialize)]
+pub(crate) struct Moved {
+    pub(crate) bytes_in: u64,
+    pub(crate) messages_in: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) messages_out: u64,
+}
+
+impl From<&Counts> for Moved {
+    fn from(counts: &Counts) -> Self {
+        Self {
+            bytes_in: counts.received.bytes,
+            messages_in: counts.received.messages,
+            bytes_out: counts.sent.bytes,
+            messages_out: counts.sent.messages,
+        }
+    }
+}
+
+/// Logs what went through a proxy.
+pub(crate) fn passed(format: Option<LogFormat>, passed: &Passed<'_>) {
+    match format {
+        None => {}
+        Some(LogFormat::Json) => json(passed),
+        Some(LogFormat::Text) => line(format_args!("{passed}")),
+    }
+}
+
+impl fmt::Display for Passed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} -> {}", printable(self.client), printable(self.backend))?;
+        if let Some(method) = self.method {
+            write!(f, " {}", printable(method))?;
+        }
+        write!(f, " {}", printable(self.path))?;
+        if let Some(status) = self.status {
+            write!(f, " {status}")?;
+        }
+        match (self.event, &self.moved) {
+            (PassedEvent::Request, Some(moved)) => {
+                write!(f, " in {}B out {}B", moved.bytes_in, moved.bytes_out)?;
+            }
+            (_, Some(moved)) => write!(
+                f,
+                " in {}B/{} out {}B/{}",
+                moved.bytes_in, moved.messages_in, moved.bytes_out, moved.messages_out
+            )?,
+            (_, None) => f.write_str(" open")?,
+        }
+        if let Some(code) = self.close {
+            write!(f, " close {code}")?;
+        }
+        if let Some(by) = self.by {
+            write!(f, " by {by}")?;
+        }
+        write!(f, " {:.3}s", self.seconds)?;
+        match self.error {
+            Some(error) => write!(f, " ({})", printable(error)),
+            None => Ok(()),
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::io::SeekFrom;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -46,8 +47,15 @@ impl Answer {
     }
 
     /// The figures, in the Prometheus text format.
-    pub(super) fn metrics(page: String) -> Self {
+    pub(crate) fn metrics(page: String) -> Self {
         Self::new(200, "OK", "text/plain; version=0.0.4; charset=utf-8", page)
+    }
+
+    /// A record for programs.
+    pub(crate) fn json(record: &impl Serialize) -> Self {
+        let mut text = serde_json::to_string(record).unwrap_or_default();
+        text.push('\n');
+        Self::new(200, "OK", "application/json", text)
     }
 
     /// An answer of a kind of content.
@@ -76,8 +84,7 @@ impl Answer {
     }
 
     /// Its status code.
-    #[cfg(test)]
-    pub(super) fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         self.head.status
     }
 

@@ -1,3 +1,5 @@
+mod sight;
+
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 

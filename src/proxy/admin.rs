@@ -1,0 +1,83 @@
+//! What `--admin` serves: figures, the state of the backends, and the word to drain.
+
+use bytes::BytesMut;
+use serde::Serialize;
+
+use super::Proxy;
+use super::backend::Backend;
+use crate::accept::{Incoming, in_time};
+use crate::http::{self, Request};
+use crate::report;
+use crate::site::Answer;
+
+/// Serves one connection.
+pub(super) async fn serve(incoming: Incoming, proxy: &Proxy) {
+    let Incoming { address, ready, handshake } = incoming;
+    let (mut stream, peer) = match ready.await {
+        Ok((duplex, peer)) => (duplex.into_bytes(), peer),
+        Err(error) => return report::verbose(format_args!("{address}: {error}")),
+    };
+    handshake.leave();
+    let max = proxy.args.proxying.max_header;
+    let mut buf = BytesMut::new();
+    loop {
+        let request = http::read_request(&mut stream, &mut buf, max);
+        let Ok(Some(request)) = in_time(&proxy.cx, request).await else { return };
+        let answer = proxy.administer(&request);
+        if !matches!(answer.send(Some(&request), &peer, &mut stream, &proxy.cx).await, Ok(true)) {
+            return;
+        }
+    }
+}
+
+/// What is told of a backend.
+#[derive(Serialize)]
+struct State<'a> {
+    name: &'a str,
+    weight: usize,
+    live: usize,
+    websockets: u64,
+    requests: u64,
+    failures: u64,
+}
+
+impl<'a> From<&'a Backend> for State<'a> {
+    fn from(backend: &'a Backend) -> Self {
+        Self {
+            name: &backend.name,
+            weight: backend.weight,
+            live: backend.live(),
+            websockets: backend.figures.websockets.get(),
+            requests: backend.figures.requests.get(),
+            failures: backend.figures.failures.get(),
+        }
+    }
+}
+
+impl Proxy {
+    fn administer(&self, request: &Request) -> Answer {
+        let host = request.fields.get("Host").unwrap_or_default();
+        // A page of some web site can have a browser send requests here, too.
+        if !self.cx.serve.as_ref().is_some_and(|serve| serve.site.is_known_as(host))
+            || (request.method != "GET" && request.fields.get("Origin").is_some())
+        {
+            return Answer::text(403, "Forbidden", "not for web pages\n").closing();
+        }
+        match (request.method.as_str(), request.path()) {
+            ("GET" | "HEAD", "/healthz") => Answer::text(200, "OK", "ok\n"),
+            ("GET" | "HEAD", "/metrics") => Answer::metrics(self.page()),
+            ("GET" | "HEAD", "/backends") => {
+                let all: Vec<State<'_>> = self.pool.backends().map(State::from).collect();
+                Answer::json(&all)
+            }
+            ("POST", "/drain") => {
+                self.cx.stop.cancel();
+                Answer::text(202, "Accepted", "draining\n").closing()
+            }
+            (_, "/healthz" | "/metrics" | "/backends" | "/drain") => {
+                Answer::text(405, "Method Not Allowed", "GET, or POST for /drain\n")
+            }
+            _ => Answer::text(404, "Not Found", "/healthz /metrics /backends /drain\n"),
+        }
+    }
+}

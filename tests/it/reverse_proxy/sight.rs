@@ -1,0 +1,104 @@
+//! What can be seen of it: the access log, figures, the admin port.
+
+use serde_json::Value;
+
+use super::{answers, backend, ok, proxy, url};
+use crate::support::{Frame, Running, Towline, Ws, exchange, port, wait_until, ws_server};
+
+fn get(port: u16, path: &str) -> String {
+    exchange(port, format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
+}
+
+fn record(proxy: &Running, event: &str) -> Value {
+    let wanted = format!("\"event\":\"{event}\"");
+    serde_json::from_str(&proxy.stderr_line(|line| line.contains(&wanted))).unwrap()
+}
+
+/// Where `--admin` listens.
+fn admin(proxy: &Running) -> u16 {
+    let line = proxy.stderr_line(|line| line.starts_with("figures at "));
+    port(line.trim_start_matches("figures at ").trim_end_matches("/metrics"))
+}
+
+#[test]
+fn a_websocket_has_a_line_when_it_opens_and_one_when_it_is_over() {
+    let server = ws_server(Ws::echo);
+    let backend = backend(&server);
+    let proxy = proxy(&[&backend, "--access-log=json"]);
+    let mut client = Ws::connect(&url(&proxy, "/chat?token=secret"));
+    let open = record(&proxy, "open");
+    assert_eq!(open["status"], 101);
+    assert_eq!(open["path"], "/chat");
+    assert_eq!(open["backend"], format!("ws{}", backend.trim_start_matches("http")));
+    client.text("four");
+    client.recv();
+    client.close(4001, "enough");
+    while client.try_recv().is_some() {}
+    drop(client);
+    let close = record(&proxy, "close");
+    assert_eq!(close["id"], open["id"]);
+    assert_eq!(close["client"], open["client"]);
+    assert!(!proxy.stderr().contains("secret"));
+}
+
+#[test]
+fn a_request_has_a_line() {
+    let server = answers(|_, body| ok(&String::from_utf8_lossy(body)));
+    let proxy = proxy(&[&backend(&server), "--access-log"]);
+    let request = "POST /a?b=secret HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+                   Content-Length: 5\r\n\r\nhello";
+    exchange(proxy.port(), request);
+    let line = proxy.stderr_line(|line| line.contains("POST"));
+    assert!(line.contains(" POST /a 200 in 5B out 5B "), "{line}");
+    assert!(!line.contains("secret"), "{line}");
+}
+
+#[test]
+fn figures_tell_the_backends_apart() {
+    let server = ws_server(Ws::echo);
+    let backend = backend(&server);
+    let proxy = proxy(&[&backend, "--admin", "127.0.0.1:0"]);
+    let admin = admin(&proxy);
+    let mut client = Ws::connect(&url(&proxy, "/"));
+    let name = format!("ws{}", backend.trim_start_matches("http"));
+    let has = |line: &str| get(admin, "/metrics").lines().any(|it| it == line);
+    assert!(has(&format!("towline_backend_live{{backend=\"{name}\"}} 1")));
+    assert!(has(&format!("towline_backend_websockets_total{{backend=\"{name}\"}} 1")));
+    assert!(has(&format!("towline_backend_handshake_seconds_count{{backend=\"{name}\"}} 1")));
+    exchange(proxy.port(), "GET / HTTP/1.1\r\nConnection: close\r\n\r\n");
+    assert!(has("towline_refusals_total{status=\"400\"} 1"));
+    let answer = get(admin, "/backends");
+    let body = answer.split("\r\n\r\n").nth(1).unwrap();
+    let backends: Value = serde_json::from_str(body).unwrap();
+    assert_eq!(backends[0]["name"], name);
+    assert_eq!(backends[0]["live"], 1);
+    assert!(get(admin, "/healthz").starts_with("HTTP/1.1 200 OK\r\n"));
+    client.frame(Frame::FIN | Frame::CLOSE, []);
+    while client.try_recv().is_some() {}
+    drop(client);
+    wait_until("the backend has none left", || {
+        has(&format!("towline_backend_live{{backend=\"{name}\"}} 0"))
+    });
+}
+
+#[test]
+fn only_programs_of_this_machine_administer() {
+    let proxy = proxy(&["echo:", "--admin", "127.0.0.1:0"]);
+    let admin = admin(&proxy);
+    let foreign = "GET /backends HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
+    assert!(exchange(admin, foreign).starts_with("HTTP/1.1 403 Forbidden\r\n"));
+    let page = "POST /drain HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\n\
+                Connection: close\r\n\r\n";
+    assert!(exchange(admin, page).starts_with("HTTP/1.1 403 Forbidden\r\n"));
+    let ours = "POST /drain HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    assert!(exchange(admin, ours).starts_with("HTTP/1.1 202 Accepted\r\n"));
+    proxy.wait().code(0);
+}
+
+#[test]
+fn an_admin_port_that_is_taken_is_named() {
+    let server = ws_server(Ws::echo);
+    let taken = format!("127.0.0.1:{}", server.port());
+    let run = Towline::new().args(["proxy", ":0", "echo:", "--admin", &taken]).run();
+    run.code(4).stderr_has(&taken);
+}
