@@ -78,7 +78,8 @@ impl Proxy {
     /// the time to drain is over. Never ends by itself.
     pub(crate) async fn drain(&self) {
         self.cx.stop.cancelled().await;
-        self.tunnels.drain(1001, self.args.server.drain);
+        // The last ones have time to answer.
+        self.tunnels.drain(None, 1001, self.args.server.drain / 5 * 4);
         self.cx.kill.cancelled().await;
         self.tunnels.abort();
         std::future::pending::<()>().await;

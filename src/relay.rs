@@ -26,6 +26,9 @@ mod messages;
 mod splice;
 pub(crate) mod tunnel;
 
+#[doc(hidden)]
+pub use tunnel::{Found, Rules, Tracker};
+
 /// After an end could not be written to, how long it may take to say why; and how long one that
 /// does not read is waited for where the join has to end.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -120,6 +123,14 @@ pub struct Count {
     pub bytes: u64,
     /// Messages; 0 where there are none.
     pub messages: u64,
+}
+
+impl Count {
+    /// Adds what somebody else has moved.
+    pub(crate) fn add(&mut self, more: Self) {
+        self.bytes += more.bytes;
+        self.messages += more.messages;
+    }
 }
 
 /// Two ends that deal in the same thing: near, far.

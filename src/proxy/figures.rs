@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::Proxy;
 use crate::lock::lock;
 use crate::metrics::Counter;
+use crate::relay::Counts;
 
 /// What a backend has done.
 #[derive(Default)]
@@ -58,6 +59,17 @@ impl Proxy {
     /// The page, Prometheus text format 0.0.4.
     pub(super) fn page(&self) -> String {
         let mut out = self.cx.metrics.page();
+        // What the log says of a WebSocket comes when it is over; these grow while it is open.
+        let Counts { received, sent } = self.tunnels.figures().moved;
+        for (name, help, value) in [
+            ("received_bytes", "Bytes from clients in WebSockets, frames and all", received.bytes),
+            ("received_messages", "Messages from clients in WebSockets", received.messages),
+            ("sent_bytes", "Bytes to clients in WebSockets, frames and all", sent.bytes),
+            ("sent_messages", "Messages to clients in WebSockets", sent.messages),
+        ] {
+            let name = format!("towline_websocket_{name}_total");
+            let _ = writeln!(out, "# HELP {name} {help}.\n# TYPE {name} counter\n{name} {value}");
+        }
         let backends: Vec<_> = self.pool.backends().collect();
         let mut table = |name: &str, kind: &str, help: &str, value: &dyn Fn(usize) -> u64| {
             let _ = writeln!(out, "# HELP {name} {help}.\n# TYPE {name} {kind}");

@@ -1,6 +1,7 @@
 //! The backends on the terminal, live.
 
 use std::future::pending;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -16,14 +17,20 @@ impl Proxy {
     /// Shows what there is to see for as long as this is awaited.
     pub(crate) async fn show(&self, when: When) {
         let Some(live) = Live::open(when) else { return pending().await };
-        let mut before = self.opened_so_far();
+        let mut before = (0, 0);
         loop {
-            let opened = self.opened_so_far();
-            let rate = (opened - before) * 1000 / TICK.as_millis() as u64;
-            before = opened;
-            let metrics = &self.cx.metrics;
-            let open = metrics.peers.get().saturating_sub(metrics.left.get());
-            let mut lines = vec![format!("{open} WebSockets open, {rate}/s new, {opened} so far")];
+            let figures = self.tunnels.figures();
+            let opened = self.opened.load(Ordering::Relaxed);
+            let messages = figures.moved.received.messages + figures.moved.sent.messages;
+            let per_second =
+                |now: u64, before: u64| (now - before) * 1000 / TICK.as_millis() as u64;
+            let mut lines = vec![format!(
+                "{} WebSockets open, {}/s new, {opened} so far, {} messages/s",
+                figures.open,
+                per_second(opened, before.0),
+                per_second(messages, before.1)
+            )];
+            before = (opened, messages);
             lines.extend(self.pool.backends().map(|backend| {
                 let figures = &backend.figures;
                 format!(
@@ -38,9 +45,5 @@ impl Proxy {
             live.show(&lines);
             sleep(TICK).await;
         }
-    }
-
-    fn opened_so_far(&self) -> u64 {
-        self.opened.load(std::sync::atomic::Ordering::Relaxed)
     }
 }

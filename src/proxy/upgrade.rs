@@ -159,8 +159,8 @@ async fn open(mut front: Front, back: Back, mut response: Response, visit: Visit
     let Front { stream, buf, place, .. } = front;
     let visit = Open::new(visit, place);
     let early = [buf.to_vec(), back.buf.to_vec()];
-    let tunnel = Tunnel { near: stream, far: back.stream, early, owner: Box::new(visit) };
-    proxy.tunnels.add(tunnel, extensions);
+    let (near, far, owner) = (stream, back.stream, Box::new(visit));
+    proxy.tunnels.add(Tunnel { near, far, early, extensions, tag: 0, owner });
 }
 
 /// Grants the WebSocket here, and joins it to something that does not speak HTTP.

@@ -44,15 +44,9 @@ impl Pipe {
     ) -> Poll<io::Result<usize>> {
         loop {
             ready!(from.poll_read_ready(cx))?;
-            let moved = from.try_io(Interest::READABLE, |fd| {
-                splice(fd, None, &self.input, None, SIZE, flags())
-            });
-            match moved {
+            match from.try_io(Interest::READABLE, |fd| self.fill(fd, SIZE)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                moved => {
-                    self.held = *moved.as_ref().unwrap_or(&0);
-                    return Poll::Ready(moved);
-                }
+                moved => return Poll::Ready(moved),
             }
         }
     }
@@ -65,16 +59,27 @@ impl Pipe {
     ) -> Poll<io::Result<()>> {
         while self.held > 0 {
             ready!(to.poll_write_ready(cx))?;
-            let moved = to.try_io(Interest::WRITABLE, |fd| {
-                splice(&self.output, None, fd, None, self.held, flags())
-            });
-            match moved {
-                Ok(moved) => self.held -= moved,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
+            match to.try_io(Interest::WRITABLE, |fd| self.drain(fd)) {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                    return Poll::Ready(Err(error));
+                }
+                _ => {}
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Moves at most so much of what a socket has now into the empty pipe.
+    pub(super) fn fill(&mut self, from: BorrowedFd<'_>, most: usize) -> Result<usize, Errno> {
+        self.held = splice(from, None, &self.input, None, most.min(SIZE), flags())?;
+        Ok(self.held)
+    }
+
+    /// Moves what a socket takes now out of the pipe.
+    pub(super) fn drain(&mut self, to: BorrowedFd<'_>) -> Result<usize, Errno> {
+        let moved = splice(&self.output, None, to, None, self.held, flags())?;
+        self.held -= moved;
+        Ok(moved)
     }
 
     /// Takes out what the pipe holds, to be copied instead.

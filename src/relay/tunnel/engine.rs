@@ -1,0 +1,440 @@
+//! A thread that moves bytes between sockets and does nothing else.
+//!
+//! It waits for all its sockets in one epoll set, level-triggered. What can be read is read once,
+//! into a buffer that all share, and written at once: two system calls for a message. Only where a
+//! socket does not take it all is the rest kept, and the other socket not read until it is gone.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::event::{EventfdFlags, Timespec, eventfd};
+use rustix::io::Errno;
+use rustix::net::{SendFlags, Shutdown, send, shutdown, sockopt};
+
+use super::flow::{Ends, Flow, Spliced, Turn};
+use super::slab::Slab;
+use super::{End, Limits, Owner, SIDES, Totals, Tunnel, pace, tenths};
+use crate::duplex::ByteStream;
+use crate::endpoint::Side;
+use crate::relay::Counts;
+use crate::relay::splice::Pipe;
+
+/// What one read takes.
+const CHUNK: usize = 64 << 10;
+
+/// How many events are taken at once.
+const EVENTS: usize = 256;
+
+/// How often the tunnels are looked through, where any of them waits for a time.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Says that there are orders. Tunnels have their number, and the side in the last bit.
+const BELL: u64 = u64::MAX;
+
+/// The thread, as seen by others.
+pub(super) struct Engine {
+    orders: Sender<Order>,
+    bell: Arc<OwnedFd>,
+    totals: Arc<Totals>,
+}
+
+enum Order {
+    Add(Box<Arrival>),
+    Drain { tag: Option<u32>, code: u16, within: Duration },
+    Abort,
+    Quit,
+}
+
+struct Arrival {
+    sockets: [OwnedFd; 2],
+    early: [Vec<u8>; 2],
+    extensions: bool,
+    tag: u32,
+    owner: Box<dyn Owner>,
+}
+
+impl Engine {
+    pub(super) fn start(limits: Limits) -> io::Result<Self> {
+        let bell = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        epoll::add(&epoll, &bell, EventData::new_u64(BELL), EventFlags::IN)?;
+        let totals = Arc::new(Totals::default());
+        let now = Instant::now();
+        let worker = Worker {
+            epoll,
+            slab: Slab::new(),
+            pipe: None,
+            scratch: vec![0; CHUNK].into(),
+            limits,
+            moved: Counts::default(),
+            start: now,
+            time: now,
+            next_tick: now,
+            timed: false,
+            closing: None,
+            drains: Vec::new(),
+            totals: totals.clone(),
+        };
+        let (orders, inbox) = channel();
+        let rung = bell.clone();
+        let thread = thread::Builder::new().name("towline-tunnels".into());
+        thread.spawn(move || worker.run(&rung, &inbox))?;
+        Ok(Self { orders, bell, totals })
+    }
+
+    pub(super) fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// Takes over a tunnel whose ends are sockets.
+    pub(super) fn add(&self, tunnel: Tunnel) {
+        let Tunnel { near, far, early, extensions, tag, owner } = tunnel;
+        let (near, far) = match (socket(near), socket(far)) {
+            (Ok(near), Ok(far)) => (near, far),
+            (Err(error), _) => {
+                return owner.ended(&Counts::default(), End::Lost(Side::Near, error));
+            }
+            (_, Err(error)) => return owner.ended(&Counts::default(), End::Lost(Side::Far, error)),
+        };
+        self.totals.opened();
+        let sockets = [near, far];
+        self.order(Order::Add(Box::new(Arrival { sockets, early, extensions, tag, owner })));
+    }
+
+    pub(super) fn drain(&self, tag: Option<u32>, code: u16, within: Duration) {
+        self.order(Order::Drain { tag, code, within });
+    }
+
+    pub(super) fn abort(&self) {
+        self.order(Order::Abort);
+    }
+
+    /// The thread ends only after [`Order::Quit`], which is the last.
+    fn order(&self, order: Order) {
+        let _ = self.orders.send(order);
+        let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.order(Order::Quit);
+    }
+}
+
+/// Takes a socket away from the runtime.
+fn socket(stream: ByteStream) -> io::Result<OwnedFd> {
+    match stream {
+        ByteStream::Tcp(tcp) => Ok(tcp.into_std()?.into()),
+        ByteStream::Unix(unix) => Ok(unix.into_std()?.into()),
+        ByteStream::Other(_) => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
+/// The thread itself.
+struct Worker {
+    epoll: OwnedFd,
+    slab: Slab<Entry>,
+    /// Opened for the first bulk. It is empty whenever a tunnel is done with it.
+    pipe: Option<Pipe>,
+    scratch: Box<[u8]>,
+    limits: Limits,
+    moved: Counts,
+    start: Instant,
+    time: Instant,
+    next_tick: Instant,
+    /// Whether any tunnel waits for a time.
+    timed: bool,
+    /// The code that tunnels are closed with that come now.
+    closing: Option<u16>,
+    drains: Vec<Drain>,
+    totals: Arc<Totals>,
+}
+
+struct Entry {
+    flow: Flow,
+    sockets: [OwnedFd; 2],
+    armed: [Armed; 2],
+}
+
+const _: () = assert!(size_of::<Option<Entry>>() <= 128);
+
+/// What a socket is watched for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Armed {
+    /// It is not in the set. Those that have failed are reported whatever they are watched for.
+    Out,
+    For {
+        read: bool,
+        write: bool,
+    },
+}
+
+/// Tunnels that are to be closed evenly over a time.
+struct Drain {
+    code: u16,
+    keys: Vec<usize>,
+    done: usize,
+    start: Instant,
+    within: Duration,
+}
+
+impl Worker {
+    fn run(mut self, bell: &OwnedFd, inbox: &Receiver<Order>) {
+        let mut events = Vec::with_capacity(EVENTS);
+        loop {
+            events.clear();
+            let timeout = self.timeout().and_then(|time| Timespec::try_from(time).ok());
+            match epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref()) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(_) => break,
+            }
+            self.time = Instant::now();
+            let mut rung = false;
+            for event in &events {
+                let (token, flags) = (event.data.u64(), event.flags);
+                match token {
+                    BELL => rung = true,
+                    _ if token & 1 == 0 => self.serve((token >> 1) as usize, Side::Near, flags),
+                    _ => self.serve((token >> 1) as usize, Side::Far, flags),
+                }
+            }
+            // Only now, so that no event is taken for one of a tunnel that has just come.
+            if rung && !self.orders(bell, inbox) {
+                break;
+            }
+            self.drain_due();
+            self.tick();
+            self.totals.add(&mut self.moved);
+        }
+        self.cut_all();
+    }
+
+    /// Acts on the event of a socket.
+    fn serve(&mut self, key: usize, side: Side, flags: EventFlags) {
+        let failed = flags.intersects(EventFlags::ERR | EventFlags::HUP);
+        self.work(key, |flow, ends, scratch, turn| {
+            if flow.writes(side) && (failed || flags.contains(EventFlags::OUT)) {
+                flow.writable(side, ends, turn);
+            }
+            if flow.reads(side) && (failed || flags.contains(EventFlags::IN)) {
+                flow.readable(side, ends, scratch, turn);
+            }
+        });
+        if failed && let Some(entry) = self.slab.get_mut(key) {
+            entry.park(side, &self.epoll);
+        }
+    }
+
+    /// Does something with a tunnel, and what follows from it.
+    fn work(
+        &mut self,
+        key: usize,
+        what: impl FnOnce(&mut Flow, &mut Sockets<'_>, &mut [u8], &mut Turn<'_>),
+    ) {
+        let Some(Entry { flow, sockets, .. }) = self.slab.get_mut(key) else { return };
+        let mut ends = Sockets { sockets, pipe: &mut self.pipe };
+        let now = tenths(self.time - self.start);
+        let mut turn = Turn { limits: &self.limits, now, moved: &mut self.moved };
+        let scratch = &mut self.scratch;
+        // A panic is to end one tunnel, not all of the thread's.
+        let whole = catch_unwind(AssertUnwindSafe(|| what(flow, &mut ends, scratch, &mut turn)));
+        self.timed |= flow.is_timed();
+        if whole.is_err() {
+            flow.cut();
+        }
+        let Some(entry) = self.slab.get_mut(key) else { return };
+        if !entry.flow.is_over() && entry.arm(key, &self.epoll).is_err() {
+            entry.flow.cut();
+        }
+        if entry.flow.is_over() {
+            self.end(key);
+        }
+    }
+
+    fn end(&mut self, key: usize) {
+        let Some(Entry { flow, sockets, .. }) = self.slab.remove(key) else { return };
+        if flow.is_broken() {
+            for socket in &sockets {
+                let _ = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
+            }
+        }
+        drop(sockets);
+        self.totals.add(&mut self.moved);
+        self.totals.ended();
+        let _ = catch_unwind(AssertUnwindSafe(|| flow.tell()));
+    }
+
+    /// Carries out orders; false after the last.
+    fn orders(&mut self, bell: &OwnedFd, inbox: &Receiver<Order>) -> bool {
+        let _ = rustix::io::read(bell, &mut [0; 8]);
+        loop {
+            match inbox.try_recv() {
+                Ok(Order::Add(arrival)) => self.insert(*arrival),
+                Ok(Order::Drain { tag, code, within }) => self.drain(tag, code, within),
+                Ok(Order::Abort) => self.cut_all(),
+                Ok(Order::Quit) | Err(TryRecvError::Disconnected) => return false,
+                Err(TryRecvError::Empty) => return true,
+            }
+        }
+    }
+
+    fn insert(&mut self, arrival: Arrival) {
+        let Arrival { sockets, early, extensions, tag, owner } = arrival;
+        let flow = Flow::new(owner, tag, extensions, tenths(self.time - self.start));
+        let key = self.slab.insert(Entry { flow, sockets, armed: [Armed::Out; 2] });
+        let closing = self.closing;
+        self.work(key, |flow, ends, _, turn| {
+            flow.begin(&early, ends, turn);
+            if let Some(code) = closing {
+                flow.close(code, End::Closing(code), ends, turn);
+            }
+        });
+    }
+
+    fn drain(&mut self, tag: Option<u32>, code: u16, within: Duration) {
+        if tag.is_none() {
+            self.closing = Some(code);
+        }
+        let (all, slab) = (self.slab.keys(), &mut self.slab);
+        let meant = |&key: &usize| slab.get_mut(key).is_some_and(|it| it.flow.mark(tag, code));
+        let keys = all.filter(meant).collect();
+        self.drains.push(Drain { code, keys, done: 0, start: self.time, within });
+    }
+
+    /// Closes those whose turn has come.
+    fn drain_due(&mut self) {
+        for mut drain in std::mem::take(&mut self.drains) {
+            while let Some(&key) = drain.keys.get(drain.done)
+                && drain.next() <= self.time
+            {
+                drain.done += 1;
+                self.work(key, |flow, ends, _, turn| flow.close_marked(drain.code, ends, turn));
+            }
+            if drain.done < drain.keys.len() {
+                self.drains.push(drain);
+            }
+        }
+    }
+
+    fn cut_all(&mut self) {
+        for key in self.slab.keys() {
+            self.work(key, |flow, _, _, _| flow.cut());
+        }
+    }
+
+    /// Looks through the tunnels, once a tick.
+    fn tick(&mut self) {
+        if !(self.limits.ticks() || self.timed) || self.time < self.next_tick {
+            return;
+        }
+        self.next_tick = self.time + TICK;
+        self.timed = false;
+        for key in self.slab.keys() {
+            self.work(key, |flow, ends, _, turn| flow.tick(ends, turn));
+        }
+    }
+
+    /// How long nothing has to be done.
+    fn timeout(&self) -> Option<Duration> {
+        let tick = (self.limits.ticks() || self.timed).then_some(self.next_tick);
+        let next = self.drains.iter().map(Drain::next).chain(tick).min()?;
+        Some(next.saturating_duration_since(self.time))
+    }
+}
+
+impl Drain {
+    /// When the turn of the next one comes.
+    fn next(&self) -> Instant {
+        self.start + pace(self.within, self.done, self.keys.len())
+    }
+}
+
+impl Entry {
+    /// Has the sockets watched for what the flow waits for now.
+    fn arm(&mut self, key: usize, epoll: &OwnedFd) -> io::Result<()> {
+        for side in SIDES {
+            let (read, write) = (self.flow.reads(side), self.flow.writes(side));
+            let armed = &mut self.armed[side as usize];
+            if *armed == (Armed::For { read, write }) || *armed == Armed::Out && !read && !write {
+                continue;
+            }
+            let mut flags = EventFlags::empty();
+            flags.set(EventFlags::IN, read);
+            flags.set(EventFlags::OUT, write);
+            let (socket, token) = (&self.sockets[side as usize], (key as u64) << 1 | side as u64);
+            match *armed {
+                Armed::Out => epoll::add(epoll, socket, EventData::new_u64(token), flags)?,
+                Armed::For { .. } => {
+                    epoll::modify(epoll, socket, EventData::new_u64(token), flags)?;
+                }
+            }
+            *armed = Armed::For { read, write };
+        }
+        Ok(())
+    }
+
+    /// Takes a socket that has failed out of the set, if nothing is to be done with it now.
+    fn park(&mut self, side: Side, epoll: &OwnedFd) {
+        let armed = &mut self.armed[side as usize];
+        if *armed == (Armed::For { read: false, write: false }) {
+            let _ = epoll::delete(epoll, &self.sockets[side as usize]);
+            *armed = Armed::Out;
+        }
+    }
+}
+
+/// The sockets of a tunnel, and the pipe of the thread.
+struct Sockets<'a> {
+    sockets: &'a [OwnedFd; 2],
+    pipe: &'a mut Option<Pipe>,
+}
+
+impl Ends for Sockets<'_> {
+    fn read(&mut self, side: Side, into: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::read(&self.sockets[side as usize], into)?)
+    }
+
+    fn write(&mut self, side: Side, data: &[u8]) -> io::Result<usize> {
+        Ok(send(&self.sockets[side as usize], data, SendFlags::NOSIGNAL)?)
+    }
+
+    fn end(&mut self, side: Side) {
+        let _ = shutdown(&self.sockets[side as usize], Shutdown::Write);
+    }
+
+    fn splice(&mut self, from: Side, most: u64) -> Option<io::Result<Spliced>> {
+        if self.pipe.is_none() {
+            *self.pipe = Pipe::open().ok();
+        }
+        let pipe = self.pipe.as_mut()?;
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let len = match pipe.fill(self.sockets[from as usize].as_fd(), most) {
+            Ok(len) => len,
+            Err(errno) => return Some(Err(errno.into())),
+        };
+        let mut failed = None;
+        while !pipe.is_empty() && failed.is_none() {
+            match pipe.drain(self.sockets[from.other() as usize].as_fd()) {
+                Ok(_) | Err(Errno::INTR) => {}
+                // One that cannot be spliced to is written to instead.
+                Err(Errno::AGAIN | Errno::INVAL) => break,
+                Err(errno) => failed = Some(errno.into()),
+            }
+        }
+        let rest = pipe.take().unwrap_or_else(|error| {
+            *self.pipe = None;
+            failed.get_or_insert(error);
+            Bytes::new()
+        });
+        Some(Ok(Spliced { len, rest, failed }))
+    }
+}

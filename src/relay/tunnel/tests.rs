@@ -1,0 +1,469 @@
+//! Both ways of moving bytes, over real sockets.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::*;
+
+/// How many threads: a task for each tunnel, or a thread for all.
+#[cfg(target_os = "linux")]
+const WAYS: [usize; 2] = [0, 1];
+#[cfg(not(target_os = "linux"))]
+const WAYS: [usize; 1] = [0];
+
+/// A masked text message with a mask of zeros.
+const HELLO: &[u8] = b"\x81\x85\0\0\0\0hello";
+/// What the backend says.
+const WORLD: &[u8] = b"\x81\x05world";
+
+struct Told(oneshot::Sender<(Counts, End)>);
+
+impl Owner for Told {
+    fn ended(self: Box<Self>, counts: &Counts, end: End) {
+        let _ = self.0.send((*counts, end));
+    }
+}
+
+struct Rig {
+    tunnels: Arc<Tunnels>,
+    client: TcpStream,
+    backend: TcpStream,
+    told: oneshot::Receiver<(Counts, End)>,
+}
+
+impl Rig {
+    async fn new(threads: usize, limits: Limits) -> Self {
+        let tunnels = Arc::new(Tunnels::new(threads, limits).unwrap());
+        Self::on(&tunnels, 0, [Vec::new(), Vec::new()]).await
+    }
+
+    async fn on(tunnels: &Arc<Tunnels>, tag: u32, early: [Vec<u8>; 2]) -> Self {
+        let ((client, near), (backend, far)) = (pair().await, pair().await);
+        let (sender, told) = oneshot::channel();
+        let (near, far) = (ByteStream::Tcp(near), ByteStream::Tcp(far));
+        let owner = Box::new(Told(sender));
+        tunnels.add(Tunnel { near, far, early, extensions: false, tag, owner });
+        Self { tunnels: tunnels.clone(), client, backend, told }
+    }
+
+    async fn end(self) -> (Counts, End) {
+        in_time(self.told).await.unwrap()
+    }
+
+    /// A message each way, which shows that both directions work.
+    async fn talk(&mut self) {
+        self.client.write_all(HELLO).await.unwrap();
+        expect(&mut self.backend, HELLO).await;
+        self.backend.write_all(WORLD).await.unwrap();
+        expect(&mut self.client, WORLD).await;
+    }
+}
+
+async fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (far, _) = listener.accept().await.unwrap();
+    for it in [&near, &far] {
+        it.set_nodelay(true).unwrap();
+    }
+    (near, far)
+}
+
+async fn in_time<T>(what: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(20), what).await.expect("in time")
+}
+
+async fn expect(from: &mut TcpStream, what: &[u8]) {
+    let mut got = vec![0; what.len()];
+    in_time(from.read_exact(&mut got)).await.unwrap();
+    assert!(got == what, "{got:x?} instead of {what:x?}");
+}
+
+/// All that still comes, and how it ended.
+async fn rest(from: &mut TcpStream) -> (Vec<u8>, io::Result<()>) {
+    let mut all = Vec::new();
+    let ended = in_time(from.read_to_end(&mut all)).await;
+    (all, ended.map(drop))
+}
+
+/// The code of a masked Close.
+fn masked_code(frame: &[u8]) -> u16 {
+    let &[0x88, 0x82, a, b, _, _, c, d] = frame else { panic!("{frame:x?} is not a masked Close") };
+    u16::from_be_bytes([a ^ c, b ^ d])
+}
+
+#[tokio::test]
+async fn a_close_ends_it_and_tells_whose_it_was() {
+    for threads in WAYS {
+        let mut rig = Rig::new(threads, Limits::default()).await;
+        rig.talk().await;
+        let close = [0x88, 0x82, 0, 0, 0, 0, 0x0f, 0xa0];
+        rig.client.write_all(&close).await.unwrap();
+        // What follows a Close is nobody's business.
+        rig.client.write_all(HELLO).await.unwrap();
+        expect(&mut rig.backend, &close).await;
+        rig.backend.write_all(b"\x88\x02\x0f\xa0").await.unwrap();
+        expect(&mut rig.client, b"\x88\x02\x0f\xa0").await;
+        rig.backend.shutdown().await.unwrap();
+        assert_eq!(rest(&mut rig.client).await.0, b"");
+        assert_eq!(rest(&mut rig.backend).await.0, b"");
+        let (counts, end) = rig.end().await;
+        assert!(matches!(end, End::Closed { by: Side::Near, code: 4000 }), "{end:?}");
+        assert_eq!((counts.received.messages, counts.sent.messages), (1, 1));
+        assert_eq!((counts.received.bytes, counts.sent.bytes), (30, 11));
+    }
+}
+
+#[tokio::test]
+async fn what_was_read_early_comes_first() {
+    for threads in WAYS {
+        let tunnels = Arc::new(Tunnels::new(threads, Limits::default()).unwrap());
+        let mut rig = Rig::on(&tunnels, 0, [HELLO.into(), WORLD.into()]).await;
+        expect(&mut rig.backend, HELLO).await;
+        expect(&mut rig.client, WORLD).await;
+        rig.talk().await;
+        assert_eq!(tunnels.figures().open, 1);
+        drop((rig.client, rig.backend));
+        let (counts, _) = in_time(rig.told).await.unwrap();
+        assert_eq!((counts.received.messages, counts.sent.messages), (2, 2));
+        assert_eq!(tunnels.figures().open, 0);
+        assert_eq!(tunnels.figures().moved.received.bytes, 22);
+    }
+}
+
+#[tokio::test]
+async fn an_end_follows_what_was_said_before_it() {
+    for threads in WAYS {
+        let mut rig = Rig::new(threads, Limits::default()).await;
+        // Bulk in one message and then many small ones, more than all buffers hold together.
+        let mut said = [&b"\x82\x7f"[..], &(8_u64 << 20).to_be_bytes()].concat();
+        said.resize(said.len() + (8 << 20), 0);
+        fastrand::Rng::with_seed(7).fill(&mut said[10..]);
+        said.extend(WORLD.repeat(100_000));
+        let expected = said.clone();
+        let mut backend = rig.backend;
+        let writer = tokio::spawn(async move {
+            backend.write_all(&said).await.unwrap();
+            backend.shutdown().await.unwrap();
+            backend
+        });
+        let (got, ended) = rest(&mut rig.client).await;
+        assert!(got == expected && ended.is_ok(), "{} of {}", got.len(), expected.len());
+        // The other direction goes on.
+        let mut backend = in_time(writer).await.unwrap();
+        rig.client.write_all(HELLO).await.unwrap();
+        expect(&mut backend, HELLO).await;
+        rig.client.shutdown().await.unwrap();
+        assert_eq!(rest(&mut backend).await.0, b"");
+        let (counts, end) = in_time(rig.told).await.unwrap();
+        assert!(matches!(end, End::Gone(Side::Far)), "{end:?}");
+        assert_eq!(counts.sent.messages, 100_001);
+        assert_eq!(counts.sent.bytes, expected.len() as u64);
+    }
+}
+
+#[tokio::test]
+async fn a_reset_is_passed_on() {
+    for threads in WAYS {
+        let mut rig = Rig::new(threads, Limits::default()).await;
+        rig.talk().await;
+        rig.client.set_zero_linger().unwrap();
+        drop(rig.client);
+        let (_, ended) = rest(&mut rig.backend).await;
+        assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        let (_, end) = in_time(rig.told).await.unwrap();
+        assert!(matches!(end, End::Lost(Side::Near, _)), "{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_reset_after_a_close_is_not() {
+    for threads in WAYS {
+        let mut rig = Rig::new(threads, Limits::default()).await;
+        rig.backend.write_all(b"\x88\x02\x03\xf3").await.unwrap();
+        expect(&mut rig.client, b"\x88\x02\x03\xf3").await;
+        rig.backend.set_zero_linger().unwrap();
+        drop(rig.backend);
+        let (got, ended) = rest(&mut rig.client).await;
+        assert!(got.is_empty() && ended.is_ok(), "{ended:?}");
+        drop(rig.client);
+        let (_, end) = in_time(rig.told).await.unwrap();
+        assert!(matches!(end, End::Closed { by: Side::Far, code: 1011 }), "{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn draining_waits_for_the_end_of_a_message() {
+    for threads in WAYS {
+        let mut rig = Rig::new(threads, Limits::default()).await;
+        let (begin, end) = HELLO.split_at(8);
+        rig.client.write_all(begin).await.unwrap();
+        expect(&mut rig.backend, begin).await;
+        rig.tunnels.drain(None, 1012, Duration::ZERO);
+        expect(&mut rig.client, b"\x88\x02\x03\xf4").await;
+        // What the backend says is not for the client any more.
+        rig.backend.write_all(WORLD).await.unwrap();
+        rig.client.write_all(&[end, HELLO].concat()).await.unwrap();
+        expect(&mut rig.backend, end).await;
+        let mut close = [0; 8];
+        in_time(rig.backend.read_exact(&mut close)).await.unwrap();
+        assert_eq!(masked_code(&close), 1012);
+        rig.backend.write_all(b"\x88\x02\x03\xf4").await.unwrap();
+        rig.client.write_all(&close).await.unwrap();
+        assert_eq!(rest(&mut rig.client).await.0, b"");
+        assert_eq!(rest(&mut rig.backend).await.0, b"");
+        let (counts, end) = in_time(rig.told).await.unwrap();
+        assert!(matches!(end, End::Closing(1012)), "{end:?}");
+        assert_eq!((counts.received.messages, counts.sent.messages), (1, 0));
+        // Those that come later find the door closed.
+        let mut late = Rig::on(&rig.tunnels, 0, [Vec::new(), Vec::new()]).await;
+        expect(&mut late.client, b"\x88\x02\x03\xf4").await;
+    }
+}
+
+#[tokio::test]
+async fn only_those_with_the_tag_are_drained() {
+    for threads in WAYS {
+        let mut other = Rig::new(threads, Limits::default()).await;
+        let mut meant = Rig::on(&other.tunnels, 5, [Vec::new(), Vec::new()]).await;
+        meant.talk().await;
+        other.tunnels.drain(Some(5), 1001, Duration::ZERO);
+        expect(&mut meant.client, b"\x88\x02\x03\xe9").await;
+        other.talk().await;
+        drop((meant.client, meant.backend));
+        let (_, end) = in_time(meant.told).await.unwrap();
+        assert!(matches!(end, End::Closing(1001)), "{end:?}");
+        other.talk().await;
+    }
+}
+
+#[tokio::test]
+async fn draining_takes_its_time() {
+    for threads in WAYS {
+        let mut last = Rig::new(threads, Limits::default()).await;
+        let mut others = Vec::new();
+        for _ in 0..9 {
+            others.push(Rig::on(&last.tunnels, 0, [Vec::new(), Vec::new()]).await);
+        }
+        last.talk().await;
+        for rig in &mut others {
+            rig.talk().await;
+        }
+        last.tunnels.drain(None, 1001, Duration::from_secs(5000));
+        // The first of them has its Close now; the others go on.
+        let rigs = others.iter_mut().chain([&mut last]);
+        let reads = rigs.map(|rig| Box::pin(rig.client.read_u8()));
+        let (first, ..) = in_time(futures_util::future::select_all(reads)).await;
+        assert_eq!(first.unwrap(), 0x88);
+        assert_eq!(last.tunnels.figures().open, 10);
+        last.tunnels.abort();
+        for rig in others {
+            let (_, end) = rig.end().await;
+            assert!(matches!(end, End::Closing(1001 | End::CUT)), "{end:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stalled_client_stops_its_backend_and_nobody_else() {
+    for threads in WAYS {
+        let rig = Rig::new(threads, Limits::default()).await;
+        let mut other = Rig::on(&rig.tunnels, 0, [Vec::new(), Vec::new()]).await;
+        const ALL: u64 = 256 << 20;
+        let (mut backend, mut client) = (rig.backend, rig.client);
+        let writer = tokio::spawn(async move {
+            backend.write_all(&[&b"\x82\x7f"[..], &ALL.to_be_bytes()].concat()).await.unwrap();
+            let chunk = vec![7; 1 << 20];
+            for _ in 0..ALL >> 20 {
+                backend.write_all(&chunk).await.unwrap();
+            }
+            backend.write_all(b"\x88\x00").await.unwrap();
+            backend
+        });
+        // Nothing moves any more while the other talks: everything is full.
+        let far = |tunnels: &Tunnels| tunnels.figures().moved.sent.bytes;
+        in_time(async {
+            loop {
+                let before = far(&other.tunnels);
+                for _ in 0..100 {
+                    other.talk().await;
+                }
+                if before > 0 && far(&other.tunnels) - before <= 100 * WORLD.len() as u64 {
+                    break;
+                }
+            }
+        })
+        .await;
+        assert!(far(&other.tunnels) < ALL / 2, "{} bytes", far(&other.tunnels));
+        let (got, ended) = tokio::join!(
+            async {
+                let mut got = vec![0; ALL as usize + 10 + 2];
+                in_time(client.read_exact(&mut got)).await.unwrap();
+                got
+            },
+            writer
+        );
+        assert!(
+            got.ends_with(b"\x07\x07\x88\x00") && got[10..ALL as usize].iter().all(|it| *it == 7)
+        );
+        drop((client, ended));
+        let (counts, end) = in_time(rig.told).await.unwrap();
+        assert!(matches!(end, End::Closed { by: Side::Far, code: 1005 }), "{end:?}");
+        assert_eq!(counts.sent.bytes, ALL + 12);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_breaks_the_rules_does_not_get_through() {
+    for threads in WAYS {
+        let limits = Limits { police: true, ..Limits::default() };
+        let mut rig = Rig::new(threads, limits).await;
+        rig.client.write_all(&[HELLO, b"GET / HTTP/1.1\r\n"].concat()).await.unwrap();
+        expect(&mut rig.backend, HELLO).await;
+        let mut close = [0; 8];
+        in_time(rig.backend.read_exact(&mut close)).await.unwrap();
+        assert_eq!(masked_code(&close), 1002);
+        expect(&mut rig.client, b"\x88\x02\x03\xea").await;
+        drop((rig.client, rig.backend));
+        let (_, end) = in_time(rig.told).await.unwrap();
+        let why = "reserved bits are set";
+        assert!(matches!(end, End::Protocol(Side::Near, 1002, what) if what == why), "{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn quiet_sides_are_pinged_and_those_without_an_answer_given_up() {
+    for threads in WAYS {
+        let limits = Limits { ping: Some(Duration::from_millis(100)), ..Limits::default() };
+        let mut rig = Rig::new(threads, limits).await;
+        expect(&mut rig.client, b"\x89\x00").await;
+        let mut ping = [0; 6];
+        in_time(rig.backend.read_exact(&mut ping)).await.unwrap();
+        assert_eq!(ping[..2], [0x89, 0x80]);
+        let (_, end) = in_time(rig.told).await.unwrap();
+        let End::Lost(_, why) = end else { panic!("{end:?}") };
+        assert_eq!(why.kind(), io::ErrorKind::TimedOut);
+    }
+}
+
+#[tokio::test]
+async fn quiet_tunnels_are_closed_if_that_is_asked_for() {
+    for threads in WAYS {
+        let limits = Limits { idle: Some(Duration::from_millis(100)), ..Limits::default() };
+        let mut rig = Rig::new(threads, limits).await;
+        expect(&mut rig.client, b"\x88\x02\x03\xe9").await;
+        drop((rig.client, rig.backend));
+        let (_, end) = in_time(rig.told).await.unwrap();
+        assert!(matches!(end, End::Idle), "{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn many_come_and_go_and_leave_nothing() {
+    for threads in WAYS {
+        let tunnels = Arc::new(Tunnels::new(threads, Limits::default()).unwrap());
+        for round in 0..20 {
+            let mut rigs = Vec::new();
+            for _ in 0..100 {
+                rigs.push(Rig::on(&tunnels, 0, [Vec::new(), Vec::new()]).await);
+            }
+            match round % 2 {
+                // Whoever sees the end of its connection knows that the socket is closed.
+                0 => {
+                    for mut rig in rigs {
+                        rig.client.shutdown().await.unwrap();
+                        assert_eq!(rest(&mut rig.backend).await.0, b"");
+                        rig.backend.shutdown().await.unwrap();
+                        assert_eq!(rest(&mut rig.client).await.0, b"");
+                        let (_, end) = in_time(rig.told).await.unwrap();
+                        assert!(matches!(end, End::Gone(Side::Near)), "{end:?}");
+                    }
+                }
+                _ => {
+                    tunnels.abort();
+                    for mut rig in rigs {
+                        assert!(rest(&mut rig.client).await.1.is_err());
+                        assert!(rest(&mut rig.backend).await.1.is_err());
+                        let (_, end) = in_time(rig.told).await.unwrap();
+                        assert!(matches!(end, End::Closing(End::CUT)), "{end:?}");
+                    }
+                }
+            }
+            assert_eq!(tunnels.figures().open, 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn all_end_with_what_holds_them() {
+    for threads in WAYS {
+        let mut rig = Rig::new(threads, Limits::default()).await;
+        rig.talk().await;
+        drop(rig.tunnels);
+        assert!(rest(&mut rig.client).await.1.is_err());
+        let (_, end) = in_time(rig.told).await.unwrap();
+        assert!(matches!(end, End::Closing(End::CUT)), "{end:?}");
+    }
+}
+
+struct Panics;
+
+impl Owner for Panics {
+    fn ended(self: Box<Self>, _: &Counts, _: End) {
+        panic!("on purpose");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_ends_one_tunnel_only() {
+    for threads in WAYS {
+        let mut rig = Rig::new(threads, Limits::default()).await;
+        let ((mut client, near), (backend, far)) = (pair().await, pair().await);
+        rig.tunnels.add(Tunnel {
+            near: ByteStream::Tcp(near),
+            far: ByteStream::Tcp(far),
+            early: [Vec::new(), Vec::new()],
+            extensions: false,
+            tag: 0,
+            owner: Box::new(Panics),
+        });
+        backend.set_zero_linger().unwrap();
+        drop(backend);
+        assert!(rest(&mut client).await.1.is_err());
+        rig.talk().await;
+    }
+}
+
+#[tokio::test]
+async fn sockets_may_be_local() {
+    for threads in WAYS {
+        let tunnels = Tunnels::new(threads, Limits::default()).unwrap();
+        let (mut client, near) = UnixStream::pair().unwrap();
+        let (mut backend, far) = UnixStream::pair().unwrap();
+        let (sender, told) = oneshot::channel();
+        tunnels.add(Tunnel {
+            near: ByteStream::Unix(near),
+            far: ByteStream::Unix(far),
+            early: [Vec::new(), Vec::new()],
+            extensions: false,
+            tag: 0,
+            owner: Box::new(Told(sender)),
+        });
+        let mut said = [&b"\x82\x7f"[..], &(1_u64 << 20).to_be_bytes()].concat();
+        said.resize(said.len() + (1 << 20), 5);
+        let (written, mut got) = (said.clone(), vec![0; said.len()]);
+        let (wrote, read) = in_time(async {
+            tokio::join!(client.write_all(&written), backend.read_exact(&mut got))
+        })
+        .await;
+        assert!(wrote.is_ok() && read.is_ok() && got == said);
+        drop((client, backend));
+        in_time(told).await.unwrap();
+    }
+}
