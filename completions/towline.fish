@@ -218,6 +218,7 @@ complete -c towline -n "__fish_towline_using_subcommand serve" -l color -d 'When
 always\t'Everywhere'
 never\t'Nowhere'"
 complete -c towline -n "__fish_towline_using_subcommand serve" -l inetd -d 'Serve the one connection that is stdin and stdout, as inetd hands it over, then exit'
+complete -c towline -n "__fish_towline_using_subcommand serve" -l reuse-port -d 'Share the port with other processes that do so, too: the system spreads connections over them'
 complete -c towline -n "__fish_towline_using_subcommand serve" -l page -d 'Serve a page to try the WebSocket with [default: for echo: on loopback]'
 complete -c towline -n "__fish_towline_using_subcommand serve" -l no-page -d 'Serve no such page'
 complete -c towline -n "__fish_towline_using_subcommand serve" -l no-status -d 'Do not answer /healthz and /metrics'
@@ -303,6 +304,7 @@ always\t'Everywhere'
 never\t'Nowhere'"
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l rewrite-host -d 'Tell a backend its own address as Host, and not what the client said'
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l inetd -d 'Serve the one connection that is stdin and stdout, as inetd hands it over, then exit'
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l reuse-port -d 'Share the port with other processes that do so, too: the system spreads connections over them'
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l tls-self-signed -d 'Make a certificate for this run and print the fingerprint to --pin'
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l text -d 'Send everything as text messages'
 complete -c towline -n "__fish_towline_using_subcommand proxy" -s b -l binary -d 'Send everything as binary messages'
@@ -382,6 +384,7 @@ always\t'Everywhere'
 never\t'Nowhere'"
 complete -c towline -n "__fish_towline_using_subcommand tunnel" -l keep-going -d 'Serve the forwards that can be served, even if others cannot'
 complete -c towline -n "__fish_towline_using_subcommand tunnel" -l inetd -d 'Serve the one connection that is stdin and stdout, as inetd hands it over, then exit'
+complete -c towline -n "__fish_towline_using_subcommand tunnel" -l reuse-port -d 'Share the port with other processes that do so, too: the system spreads connections over them'
 complete -c towline -n "__fish_towline_using_subcommand tunnel" -l text -d 'Send everything as text messages'
 complete -c towline -n "__fish_towline_using_subcommand tunnel" -s b -l binary -d 'Send everything as binary messages'
 complete -c towline -n "__fish_towline_using_subcommand tunnel" -l no-proxy -d 'Ignore HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY'

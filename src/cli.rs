@@ -499,6 +499,10 @@ pub struct ServerArgs {
     #[arg(long, conflicts_with = "on_listen")]
     pub inetd: bool,
 
+    /// Share the port with other processes that do so, too: the system spreads connections over them
+    #[arg(long)]
+    pub reuse_port: bool,
+
     /// Peers at once; more wait until one leaves
     #[arg(long, value_name = "N", default_value = "10000", value_parser = value::at_least_one)]
     pub max_peers: usize,

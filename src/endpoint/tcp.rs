@@ -71,7 +71,10 @@ impl Scheme for Tcp {
         };
         let sockets = match cx.inherited.tcp().map_err(refused)? {
             Some(socket) => vec![adopt(socket).map_err(refused)?],
-            None => bind(at).await.map_err(refused)?,
+            None => {
+                let shared = cx.serve.as_ref().is_some_and(|serve| serve.server.reuse_port);
+                bind_with(at, shared).await.map_err(refused)?
+            }
         };
         let address = sockets[0].local_addr().map_err(Error::io)?;
         let incoming = sockets.into_iter().map(|socket| {
@@ -117,6 +120,11 @@ pub(crate) fn tune(stream: &TcpStream) -> io::Result<()> {
 /// Binds a name: loopback if there is none, and every address that a written name has. The
 /// addresses of one name share the port that the system chose for the first.
 pub(crate) async fn bind(at: &HostPort) -> io::Result<Vec<TcpListener>> {
+    bind_with(at, false).await
+}
+
+/// As [`bind`]; other processes that share the port get a part of the connections.
+async fn bind_with(at: &HostPort, shared: bool) -> io::Result<Vec<TcpListener>> {
     let mut bound: Vec<TcpListener> = Vec::new();
     for mut address in at.resolve().await? {
         if let (0, Some(first)) = (at.port, bound.first()) {
@@ -124,6 +132,7 @@ pub(crate) async fn bind(at: &HostPort) -> io::Result<Vec<TcpListener>> {
         }
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
+        socket.set_reuseport(shared)?;
         match socket.bind(address).and_then(|()| socket.listen(4096)) {
             Ok(listener) => bound.push(listener),
             // A machine without IPv6 still resolves `localhost` to ::1.

@@ -3,6 +3,8 @@ mod sight;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
+use rustix::process::Signal;
+
 use crate::support::{
     self, ClosedPort, Frame, Running, Server, Towline, Ws, exchange, tcp_server, ws_server,
 };
@@ -198,4 +200,18 @@ fn addresses_that_make_no_sense_are_refused() {
     ] {
         Towline::new().arg("proxy").args(args).run().code(2).stderr_has(what);
     }
+}
+
+#[test]
+fn websockets_are_told_when_the_proxy_ends() {
+    let server = ws_server(Ws::echo);
+    let proxy = proxy(&[&backend(&server), "--access-log=json"]);
+    let mut client = Ws::connect(&url(&proxy, "/"));
+    client.text("x");
+    client.recv();
+    proxy.signal(Signal::TERM);
+    assert_eq!(client.recv().code(), 1001);
+    client.close(1001, "");
+    proxy.stderr_line(|line| line.contains(r#""event":"close""#) && line.contains("1001"));
+    proxy.wait().code(0);
 }

@@ -366,3 +366,11 @@ fn a_flag_that_nothing_heeds_is_refused() {
     Towline::serve([ws, "null:", "--route", "/a=echo:", "--delay", "1s"]);
     Towline::serve([ws, "null:", "--route", "/a=hub:", "--queue", "8"]);
 }
+
+#[test]
+fn a_port_is_shared_only_by_those_who_say_so() {
+    let one = Towline::serve(["tcp://127.0.0.1:0", "echo:", "--reuse-port"]);
+    let address = format!("tcp://127.0.0.1:{}", one.port());
+    let _two = Towline::serve([&address, "echo:", "--reuse-port"]);
+    Towline::new().args(["serve", &address, "echo:"]).run().code(4);
+}

@@ -15,6 +15,7 @@ mod clients;
 mod echo;
 mod payload;
 mod tcp;
+mod trust;
 mod ws;
 
 use payload::{Digest, Payload};
@@ -29,9 +30,12 @@ peers sink [--lines]          one WebSocket: count and hash the messages (a newl
 peers source data BYTES       one WebSocket: send that in messages of 64 KiB, then Close 1000
 peers source lines COUNT      one WebSocket: send one text message a line, then Close 1000
 peers echo [READ_BUFFER]      a WebSocket echo server
-peers clients URL CONNECTIONS SIZE ROUNDS
+peers clients URL CONNECTIONS SIZE ROUNDS [WINDOW [SOURCE]]
                               connect, echo one message on each, print `ready`; for every line of
-                              stdin that many round trips on each, then print `done`
+                              stdin that many round trips on each, WINDOW of them at once, then
+                              print what it came to. SIZE is a number or a range, as 1-4096
+peers sessions URL COUNT AT_ONCE SIZE ROUNDS
+                              connect, make that many round trips and close, COUNT times
 peers tcp-sink                one TCP connection: count and hash
 peers tcp-source BYTES PORT   connect, send that, wait for the other end's end
 ";
@@ -57,10 +61,16 @@ async fn main() -> ExitCode {
             Err(error) => Err(error),
         },
         ["clients", url, connections, size, rounds] => {
-            match (number(connections), number(size), number(rounds)) {
-                (Ok(n), Ok(size), Ok(rounds)) => clients::run(url, n, size as usize, rounds).await,
-                _ => Err("not a number".into()),
-            }
+            clients(url, connections, size, rounds, "1", "127.0.0.1").await
+        }
+        ["clients", url, connections, size, rounds, window] => {
+            clients(url, connections, size, rounds, window, "127.0.0.1").await
+        }
+        ["clients", url, connections, size, rounds, window, source] => {
+            clients(url, connections, size, rounds, window, source).await
+        }
+        ["sessions", url, count, at_once, size, rounds] => {
+            sessions(url, count, at_once, size, rounds).await
         }
         ["tcp-sink"] => tcp::sink().await,
         ["tcp-source", bytes, port] => match (number(bytes), port.parse()) {
@@ -76,6 +86,32 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+async fn clients(
+    url: &str,
+    connections: &str,
+    size: &str,
+    rounds: &str,
+    window: &str,
+    source: &str,
+) -> Result {
+    clients::run(plan(url, size, rounds, window, source)?, number(connections)?).await
+}
+
+async fn sessions(url: &str, count: &str, at_once: &str, size: &str, rounds: &str) -> Result {
+    let plan = plan(url, size, rounds, "1", "127.0.0.1")?;
+    clients::sessions(plan, number(count)?, number(at_once)?).await
+}
+
+fn plan(url: &str, sizes: &str, rounds: &str, window: &str, source: &str) -> Result<clients::Plan> {
+    Ok(clients::Plan {
+        url: url.to_owned(),
+        sizes: sizes.parse()?,
+        rounds: number(rounds)?,
+        window: number(window)?,
+        source: source.parse()?,
+    })
 }
 
 fn number(text: &str) -> Result<u64> {

@@ -34,10 +34,11 @@ fn a_websocket_has_a_line_when_it_opens_and_one_when_it_is_over() {
     client.recv();
     client.close(4001, "enough");
     while client.try_recv().is_some() {}
-    drop(client);
     let close = record(&proxy, "close");
     assert_eq!(close["id"], open["id"]);
     assert_eq!(close["client"], open["client"]);
+    assert_eq!((&close["close"], &close["by"]), (&4001.into(), &"client".into()));
+    assert_eq!((&close["messages_in"], &close["messages_out"]), (&1.into(), &1.into()));
     assert!(!proxy.stderr().contains("secret"));
 }
 
