@@ -243,6 +243,30 @@ mod tests {
     }
 
     #[test]
+    fn who_proves_its_name_gets_it_from_who_does_not() {
+        let hubs = hubs(Slow::DropOldest, 2);
+        let host = hubs.host();
+        let prove = |name| {
+            let identity = Some("key".into());
+            hubs.join_console(&Guest { identity, ..guest(Some(name)) })
+        };
+        let mut pretender = hubs.join_console(&guest(Some("anna")));
+        let mut anna = prove("anna");
+        let mut secret = Message::text("secret");
+        secret.to = Some("anna".into());
+        assert!(host.speak(secret));
+        assert_eq!(heard(&mut anna), ["S: secret"]);
+        assert!(heard(&mut pretender).is_empty());
+        drop(anna);
+        let _host_keeps_its_own = prove("S");
+        let names = host.roster().names();
+        let names: Vec<&str> = names.iter().map(|name| &**name).collect();
+        assert_eq!(names, ["anna#2", "S#2"]);
+        drop(pretender);
+        assert_eq!(host.roster().names().len(), 1);
+    }
+
+    #[test]
     fn a_peer_is_shown_the_door() {
         let hubs = hubs(Slow::DropOldest, 2);
         let (host, mut one) = (hubs.host(), hubs.join_console(&guest(None)));

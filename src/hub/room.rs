@@ -93,6 +93,7 @@ impl Room {
     pub(super) fn join(self: &Arc<Self>, guest: &Guest<'_>) -> Member {
         let mut seats = self.seats();
         let evicted = seats.evict(guest);
+        let renamed = seats.rename_namesake(guest);
         let name = seats.free_name(guest.name.as_deref());
         seats.last_id += 1;
         let id = seats.last_id;
@@ -102,6 +103,9 @@ impl Room {
         let joined = if evicted.is_some() { "joined again" } else { "joined" };
         wake(evicted.into_iter().flatten());
         let room = self.label.as_deref().map_or(String::new(), |label| format!(" {label}"));
+        if let Some(other) = renamed {
+            report::note(format_args!("who was {name} is {other} now{room}: a key has that name"));
+        }
         let from = match guest.address {
             "" => String::new(),
             address => format!(" from {address}"),
@@ -326,6 +330,22 @@ impl Seats {
         seat.close(Close::new(1008, "taken over by a new session"));
         self.by_name.remove(&seat.name);
         Some(std::mem::take(&mut self.waiting))
+    }
+
+    /// Takes the name of a guest who has proved to be somebody from one who has not: what is said
+    /// to that name is not for who merely came first. Returns what that one is called now.
+    fn rename_namesake(&mut self, guest: &Guest<'_>) -> Option<Arc<str>> {
+        guest.identity.as_ref()?;
+        let name = guest.name.as_deref()?;
+        let id = *self.by_name.get(name)?;
+        if id == HOST || self.by_id.get(&id)?.identity.is_some() {
+            return None;
+        }
+        let other = self.free_name(Some(name));
+        self.by_name.remove(name);
+        self.by_name.insert(other.clone(), id);
+        self.by_id.get_mut(&id)?.name = other.clone();
+        Some(other)
     }
 
     /// `name`, or `name#2` where that is taken; `c1`, `c2`, … for those without a name. A number
