@@ -23,7 +23,7 @@ mod raw;
 mod show;
 mod terminal;
 
-pub(crate) use ask::{ask, can_ask, time_spent_asking};
+pub(crate) use ask::{ask, can_ask, within};
 use command::{Client, Entry};
 pub use host::run;
 pub(crate) use raw::Raw;

@@ -121,12 +121,10 @@ impl Context {
     /// # Errors
     /// A file that a flag names cannot be used.
     pub fn for_tunnel(args: &TunnelArgs) -> Result<Self> {
-        let mut shared = args.shared.clone();
-        let dial = &mut shared.dial;
-        dial.connect_timeout = dial.connect_timeout.max(args.keep.queue_timeout);
         let names = args.keep.metrics.iter().filter_map(Endpoint::host);
         let http = HttpArgs { max_header: HttpArgs::MAX_HEADER, ..HttpArgs::default() };
-        Self::without_target(shared, ServerTlsArgs::default(), &args.server, http, names.collect())
+        let (shared, tls) = (args.shared.clone(), ServerTlsArgs::default());
+        Self::without_target(shared, tls, &args.server, http, names.collect())
     }
 
     /// For `proxy`.

@@ -5,12 +5,10 @@
 //! trait, table and dispatch are one file, so that one reading shows what a scheme has to be.
 
 use std::fmt;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::time::{Instant, timeout_at};
 
 use crate::accept::{Incoming, Listener, Peer, in_time};
 use crate::console;
@@ -359,8 +357,17 @@ impl Endpoint {
         last.connect(ground, call).await.map_err(|error| last.blame(error))
     }
 
-    /// Connects within `--connect-timeout`; if it takes longer, the error says what it waited for.
+    /// Connects within `--connect-timeout`, or, while a session that is kept up is away, within
+    /// `--queue-timeout`; if it takes longer, the error says what it waited for.
     pub(crate) async fn connect_in_time(&self, call: &Call<'_>) -> Result<Duplex> {
+        if let Some(queue) = call.cx.ssh.queue() {
+            let connected = console::within(queue, self.connect(call)).await;
+            return connected.unwrap_or_else(|| {
+                let what = format!("the session is not back after {queue:?}");
+                let error = Error::new(Kind::Timeout, what).at(format_args!("{self:#}"));
+                Err(error.hint("see --queue-timeout"))
+            });
+        }
         let patience = call.cx.shared.dial.connect_timeout;
         in_connect_time(call, patience, &format!("{self:#}"), self.connect(call)).await
     }
@@ -514,20 +521,8 @@ pub(crate) async fn in_connect_time<T>(
     address: &str,
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
-    // `inf` is a time that never comes.
-    let mut deadline = Instant::now() + patience.min(Duration::from_secs(86400 * 365));
-    let mut asked = console::time_spent_asking();
-    let mut work = pin!(work);
-    loop {
-        if let Ok(outcome) = timeout_at(deadline, &mut work).await {
-            return outcome;
-        }
-        let asked_by_now = console::time_spent_asking();
-        if asked_by_now == asked {
-            break;
-        }
-        deadline += asked_by_now - asked;
-        asked = asked_by_now;
+    if let Some(outcome) = console::within(patience, work).await {
+        return outcome;
     }
     let phase = call.trace.facts().latest;
     let phase = phase.map_or("connecting".to_owned(), |phase| phase.to_string());

@@ -96,7 +96,7 @@ async fn serve(args: &TunnelArgs, via: &Endpoint, cx: &Arc<Context>) -> Result<(
         report::listening(args.server.announce, &listener.address);
     }
     listeners.extend(metrics);
-    cx.ssh.keep();
+    cx.ssh.keep(patience, args.keep.queue_timeout);
     let status = Status::new(format!("{via:#}"), forwards, session.clone(), cx);
     let keeping = async {
         // Without the server there is nothing to serve.

@@ -2,12 +2,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use tokio::time::timeout_at;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Kind, Result};
@@ -21,8 +23,27 @@ pub(crate) fn can_ask() -> bool {
     OpenOptions::new().read(true).write(true).open("/dev/tty").is_ok()
 }
 
+/// Gives `work` no more than so much time, not counting what a person takes to answer questions.
+pub(crate) async fn within<T>(patience: Duration, work: impl Future<Output = T>) -> Option<T> {
+    // `inf` is a time that never comes.
+    let mut deadline = Instant::now() + patience.min(Duration::from_secs(86400 * 365));
+    let mut asked = time_spent_asking();
+    let mut work = pin!(work);
+    loop {
+        if let Ok(outcome) = timeout_at(deadline.into(), &mut work).await {
+            return Some(outcome);
+        }
+        let asked_by_now = time_spent_asking();
+        if asked_by_now == asked {
+            return None;
+        }
+        deadline += asked_by_now - asked;
+        asked = asked_by_now;
+    }
+}
+
 /// How long all questions of this run have been open.
-pub(crate) fn time_spent_asking() -> Duration {
+fn time_spent_asking() -> Duration {
     let clock = lock(&CLOCK);
     clock.spent + clock.since.map_or(Duration::ZERO, |since| since.elapsed())
 }

@@ -1,7 +1,6 @@
 //! The SSH sessions of one run: one for each distinct hop, shared among its channels.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -14,7 +13,8 @@ use super::target::read_config;
 use super::{Session, Target};
 use crate::backoff::Backoff;
 use crate::cli::SshArgs;
-use crate::error::{Kind, Result};
+use crate::console;
+use crate::error::{Error, Kind, Result};
 use crate::lock::lock;
 use crate::report;
 
@@ -27,8 +27,16 @@ pub(crate) struct Sessions {
     args: SshArgs,
     /// Read when it is first needed.
     config: OnceLock<Result<Config>>,
-    /// Whether a session that cannot begin is tried again for as long as somebody waits for it.
-    kept: AtomicBool,
+    /// Where a session that cannot begin is tried again for as long as somebody waits for it.
+    kept: OnceLock<Kept>,
+}
+
+/// How sessions are kept up.
+struct Kept {
+    /// How long one attempt may take: a server that takes connections and says nothing is none.
+    attempt: Duration,
+    /// How long a connection that comes meanwhile may wait.
+    queue: Duration,
 }
 
 impl Sessions {
@@ -38,7 +46,7 @@ impl Sessions {
             by_chain: Mutex::default(),
             args: args.clone(),
             config: OnceLock::new(),
-            kept: AtomicBool::new(false),
+            kept: OnceLock::new(),
         }
     }
 
@@ -83,25 +91,37 @@ impl Sessions {
     }
 
     /// From here on, sessions are begun again and again: until it works, the server refuses us, or
-    /// nobody waits any more.
-    pub(crate) fn keep(&self) {
-        self.kept.store(true, Ordering::Relaxed);
+    /// nobody waits any more. One `attempt` takes no longer than that, and those who come while
+    /// there is no session wait no longer than `queue`.
+    pub(crate) fn keep(&self, attempt: Duration, queue: Duration) {
+        let _ = self.kept.set(Kept { attempt, queue });
+    }
+
+    /// How long those who come now wait, if a session that is kept up is away.
+    pub(crate) fn queue(&self) -> Option<Duration> {
+        let kept = self.kept.get()?;
+        let away = |sessions: &Shared| match sessions.try_lock() {
+            Ok(sessions) => !sessions.iter().any(|session| session.is_alive()),
+            Err(_) => true,
+        };
+        lock(&self.by_chain).values().any(away).then_some(kept.queue)
     }
 
     async fn begin<'a>(
         &self,
         begin: impl Fn() -> BoxFuture<'a, Result<Session>>,
     ) -> Result<Session> {
+        let Some(kept) = self.kept.get() else { return begin().await };
         let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
         loop {
-            let error = match begin().await {
-                Ok(session) => return Ok(session),
-                Err(error) => error,
+            let error = match console::within(kept.attempt, begin()).await {
+                Some(Ok(session)) => return Ok(session),
+                Some(Err(error)) if matches!(error.kind(), Kind::Auth | Kind::Usage) => {
+                    return Err(error);
+                }
+                Some(Err(error)) => error,
+                None => Error::new(Kind::Timeout, format!("no session after {:?}", kept.attempt)),
             };
-            let hopeless = matches!(error.kind(), Kind::Auth | Kind::Usage);
-            if hopeless || !self.kept.load(Ordering::Relaxed) {
-                return Err(error);
-            }
             let pause = backoff.pause();
             report::verbose(format_args!("{error}; next attempt in {pause:.1?}"));
             sleep(pause).await;

@@ -1,7 +1,7 @@
 //! `tunnel` through OpenSSH's sshd, and OpenSSH, git and rsync through `tunnel`.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
@@ -252,7 +252,7 @@ fn a_session_that_is_killed_is_an_error_and_no_end() {
     sshd.cut();
     connect.wait().code(11).stdout("half of it");
     let lost = near.read(&mut [0]).expect_err("no end, but a reset");
-    assert_eq!(lost.kind(), std::io::ErrorKind::ConnectionReset);
+    assert_eq!(lost.kind(), ErrorKind::ConnectionReset);
     tunnel.stderr_line(|line| line.contains("connected again"));
     let mut near = dial(far_port(&tunnel));
     near.read_exact(&mut [0; 10]).unwrap();
@@ -289,4 +289,32 @@ fn a_remote_forward_comes_back_after_its_session_and_after_the_server() {
     drop(holder);
     wait_until("it is served by the new server", answers);
     assert!(tunnel.stderr().matches("listening again on").count() == 2, "{}", tunnel.stderr());
+}
+
+#[test]
+fn a_server_that_says_nothing_is_tried_again_and_waited_for_only_so_long() {
+    let mut sshd = Sshd::new();
+    let echo = late_echo();
+    let tunnel = sshd.verb("tunnel").args(["-i", &sshd.path("key"), "--drain", "0s", "-v"]);
+    let tunnel = tunnel.args(["--connect-timeout", "5s", "--queue-timeout", "1s"]);
+    let forward = format!("0:127.0.0.1:{}", echo.port());
+    let tunnel = tunnel.args(["-L", &forward]).arg(sshd.address()).spawn();
+    let port = far_port(&tunnel);
+
+    sshd.stop();
+    let mut deaf = None;
+    wait_until("the port is free", || {
+        deaf = TcpListener::bind(("127.0.0.1", sshd.port())).ok();
+        deaf.is_some()
+    });
+    let deaf = deaf.unwrap();
+    let first = deaf.accept().unwrap();
+    let lost = dial(port).read(&mut [0]).expect_err("no end, but a reset");
+    assert_eq!(lost.kind(), ErrorKind::ConnectionReset);
+    tunnel.stderr_line(|line| line.ends_with("the session is not back after 1s"));
+    let second = deaf.accept().unwrap();
+    drop((deaf, first, second));
+    sshd.start();
+    tunnel.stderr_line(|line| line.contains("connected again"));
+    assert_eq!(ask_port(port, b"still there"), b"still there");
 }

@@ -121,7 +121,8 @@ fn tunnels() -> Vec<Part> {
              what `serve` could be told: `-L 5432:db:5432 box` is `serve tcp://:5432 \
              ssh://box,tcp://db:5432`. What it adds is that the session is kept up: when it is \
              lost, open connections are reset, new ones wait up to `--queue-timeout`, and it is \
-             opened again with pauses that grow to 10 s, for as long as that takes. A login that \
+             opened again with pauses that grow to 10 s, for as long as that takes; an attempt is \
+             given up after `--connect-timeout`. A login that \
              is refused ends the run.",
         ),
     ]
@@ -187,15 +188,17 @@ fn rooms() -> Vec<Part> {
         Part::Code("towline serve ssh://0.0.0.0:2222 - --authorized-keys clients".into()),
         Part::text("The file `clients` on S:"),
         Part::Code(
-            "restrict,environment=\"TOWLINE_NAME=c1\" ssh-ed25519 AAAA... c1@home\n\
-             restrict,environment=\"TOWLINE_NAME=c2\" ssh-ed25519 AAAA... c2@office"
+            "restrict,pty,environment=\"TOWLINE_NAME=c1\" ssh-ed25519 AAAA... c1@home\n\
+             restrict,pty,environment=\"TOWLINE_NAME=c2\" ssh-ed25519 AAAA... c2@office"
                 .into(),
         ),
         Part::text("C1 and C2, with whatever SSH they have:"),
         Part::Code("ssh -p 2222 s.example.com\ntowline connect ssh://s.example.com:2222".into()),
         Part::text(
             "With `hub:NAME` as the target they hear each other. A client that comes back takes \
-             over its name from a session of the same key that has not been noticed to be gone.",
+             over its name from a session of the same key that has not been noticed to be gone. \
+             A key's name goes before one that a peer merely gives itself, even if that peer was \
+             here first.",
         ),
         Part::text(
             "With `--allow-peers`, clients also reach each other through S: one offers a port of \
