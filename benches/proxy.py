@@ -37,7 +37,7 @@ def towline(folder, backend, tls):
 def nginx(folder, backend, tls):
     """The block of NGINX's own article on WebSockets, as one process."""
     port = free_port()
-    secure = f"ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem;" if tls else ""
+    secure = f"ssl_protocols TLSv1.3; ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem;" if tls else ""
     Path(folder, "nginx.conf").write_text(
         f"""
         daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/error.log;
