@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio_util::task::AbortOnDropHandle;
+
 use super::serve::announce;
 use crate::accept::accept_for;
 use crate::cli::ProxyArgs;
@@ -51,8 +53,10 @@ pub async fn run(args: ProxyArgs) -> Result<()> {
                 true => takes.take(peer, place),
                 false => takes.take_admin(peer, place),
             });
+        // On a thread that makes handshakes, so that none has to be woken for each client.
+        let accepting = AbortOnDropHandle::new(tokio::spawn(accepting));
         tokio::select! {
-            accepted = accepting => accepted,
+            accepted = accepting => accepted.unwrap_or_else(|error| Err(Error::io(error.into()))),
             () = proxy.drain() => Ok(()),
             () = proxy.show(status) => Ok(()),
         }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -93,10 +94,13 @@ impl Scheme for Tcp {
 
 fn adopt(socket: std::net::TcpListener) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
+    tune(&socket)?;
     TcpListener::from_std(socket)
 }
 
 fn arrived(stream: TcpStream, from: SocketAddr) -> Incoming {
+    // Linux hands the settings of a listener down to what it accepts.
+    #[cfg(not(target_os = "linux"))]
     let _ = tune(&stream);
     let local = stream.local_addr().map(|address| address.to_string()).unwrap_or_default();
     let peer = Peer { address: from.to_string(), local, ..Peer::default() };
@@ -105,9 +109,9 @@ fn arrived(stream: TcpStream, from: SocketAddr) -> Incoming {
 
 /// No delay for small messages; and a peer that has vanished is noticed, after two minutes at the
 /// latest, whether we wait for it or it owes us acknowledgements.
-pub(crate) fn tune(stream: &TcpStream) -> io::Result<()> {
+pub(crate) fn tune(stream: &impl AsFd) -> io::Result<()> {
     use rustix::net::sockopt;
-    stream.set_nodelay(true)?;
+    sockopt::set_tcp_nodelay(stream, true)?;
     sockopt::set_socket_keepalive(stream, true)?;
     sockopt::set_tcp_keepidle(stream, Duration::from_secs(60))?;
     sockopt::set_tcp_keepintvl(stream, Duration::from_secs(15))?;
@@ -133,6 +137,7 @@ async fn bind_with(at: &HostPort, shared: bool) -> io::Result<Vec<TcpListener>> 
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
         socket.set_reuseport(shared)?;
+        tune(&socket)?;
         match socket.bind(address).and_then(|()| socket.listen(4096)) {
             Ok(listener) => bound.push(listener),
             // A machine without IPv6 still resolves `localhost` to ::1.
@@ -306,6 +311,32 @@ impl fmt::Display for Tcp {
         match &self.to {
             Some(to) => write!(f, "tcp://{to}"),
             None => f.write_str("tcp:"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::sockopt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_accepted_is_as_its_listener() {
+        let at = HostPort { host: String::new(), port: 0 };
+        let listener = bind(&at).await.unwrap().remove(0);
+        let address = listener.local_addr().unwrap();
+        let (connected, accepted) =
+            tokio::join!(TcpStream::connect(address), async { listener.accept().await });
+        let (connected, accepted) = (connected.unwrap(), accepted.unwrap().0);
+        tune(&connected).unwrap();
+        for stream in [connected, accepted] {
+            assert!(sockopt::tcp_nodelay(&stream).unwrap());
+            assert!(sockopt::socket_keepalive(&stream).unwrap());
+            assert_eq!(sockopt::tcp_keepidle(&stream).unwrap(), Duration::from_secs(60));
+            assert_eq!(sockopt::tcp_keepintvl(&stream).unwrap(), Duration::from_secs(15));
+            assert_eq!(sockopt::tcp_keepcnt(&stream).unwrap(), 4);
+            assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), 120_000);
         }
     }
 }

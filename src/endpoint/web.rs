@@ -17,6 +17,8 @@ impl Endpoint {
     /// # Errors
     /// As for any address.
     pub fn parse_web(text: &str) -> Result<Self> {
+        // Where hops are told apart, https: is no scheme that is known.
+        let text = &text.replace(",https:", ",wss:");
         let last = split_hops(text).last().unwrap_or(text);
         let (before, last) = text.split_at(text.len() - last.len());
         let last = match last.split_once(':') {
