@@ -163,8 +163,8 @@ complete -c towline -n "__fish_towline_using_subcommand serve" -l authorized-key
 complete -c towline -n "__fish_towline_using_subcommand serve" -l authorized-keys-dir -d 'Let each user in with the keys of the file of that name in DIR' -r -f -a "(__fish_complete_directories)"
 complete -c towline -n "__fish_towline_using_subcommand serve" -l trusted-user-ca -d 'Let in users with a certificate of one of the authorities in FILE, one public key a line' -r -F
 complete -c towline -n "__fish_towline_using_subcommand serve" -l host-key -d 'Show this private key to clients (repeat) [default: one made at the first start, in $XDG_STATE_HOME/towline or ~/.local/state/towline]' -r -F
-complete -c towline -n "__fish_towline_using_subcommand serve" -l allow-open -d 'Let clients connect through the server to this place; `*` is any host or port (repeat) [default: nowhere]' -r
-complete -c towline -n "__fish_towline_using_subcommand serve" -l allow-listen -d 'Let clients have the server listen here for them; `*` is any host or port, a port alone is for loopback (repeat) [default: nowhere]' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l allow-open -d 'Let clients connect through the server to this place, `*` being any host or port, or to this Unix socket (repeat) [default: nowhere]' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l allow-listen -d 'Let clients have the server listen here for them, `*` being any host or port and a port alone for loopback, or on this Unix socket (repeat) [default: nowhere]' -r
 complete -c towline -n "__fish_towline_using_subcommand serve" -l login-grace -d 'How long a client may take to log in' -r
 complete -c towline -n "__fish_towline_using_subcommand serve" -l max-auth-tries -d 'How many keys a client may try' -r
 complete -c towline -n "__fish_towline_using_subcommand serve" -l max-startups -d 'How many clients may be logging in at once: of more than START, RATE percent are refused, rising to all at FULL' -r

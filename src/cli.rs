@@ -16,7 +16,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 use crate::endpoint::{Endpoint, Rule};
 use crate::framing::Framing;
 use crate::probe::Script;
-use crate::ssh::authorized_keys::Permit;
+use crate::ssh::Reach;
 use crate::ssh::forward::{Dynamic, Local, Remote, Stdio};
 
 pub mod examples;
@@ -689,13 +689,13 @@ pub struct SshServerArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub host_key: Vec<PathBuf>,
 
-    /// Let clients connect through the server to this place; `*` is any host or port (repeat) [default: nowhere]
-    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
-    pub allow_open: Vec<Permit>,
+    /// Let clients connect through the server to this place, `*` being any host or port, or to this Unix socket (repeat) [default: nowhere]
+    #[arg(long, value_name = "HOST:PORT|PATH", value_delimiter = ',')]
+    pub allow_open: Vec<Reach>,
 
-    /// Let clients have the server listen here for them; `*` is any host or port, a port alone is for loopback (repeat) [default: nowhere]
-    #[arg(long, value_name = "[HOST:]PORT", value_delimiter = ',', value_parser = value::listen_permit)]
-    pub allow_listen: Vec<Permit>,
+    /// Let clients have the server listen here for them, `*` being any host or port and a port alone for loopback, or on this Unix socket (repeat) [default: nowhere]
+    #[arg(long, value_name = "[HOST:]PORT|PATH", value_delimiter = ',', value_parser = value::listen_reach)]
+    pub allow_listen: Vec<Reach>,
 
     /// Let clients offer ports to each other under their own names: `ssh -R anna:22:localhost:22 SERVER`, then `ssh -J SERVER anna`
     #[arg(long)]

@@ -14,7 +14,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, Command};
 
 use crate::endpoint::{Endpoint, HostPort};
-use crate::ssh::authorized_keys::Permit;
+use crate::ssh::Reach;
 
 /// A number of bytes.
 pub type Size = usize;
@@ -309,7 +309,7 @@ impl FromStr for Route {
 }
 
 /// A place that SSH clients may have us listen on: a port alone is for loopback.
-pub fn listen_permit(text: &str) -> Result<Permit, String> {
+pub fn listen_reach(text: &str) -> Result<Reach, String> {
     match text.bytes().all(|byte| byte.is_ascii_digit()) {
         true => format!("localhost:{text}").parse(),
         false => text.parse(),

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
-use tokio::net::{UnixListener, UnixStream};
+use rustix::fs::{Mode, fchmod};
+use tokio::net::{UnixListener, UnixSocket, UnixStream};
 
 use super::{Call, Footing, Ground, Scheme, Shape};
 use crate::accept::{Incoming, Listener, Peer};
@@ -72,8 +73,8 @@ impl Scheme for Unix {
             move |bound| {
                 let address = address.clone();
                 async move {
-                    let incoming = bound.socket.accept().await;
-                    Some((incoming.map(|(stream, _)| arrived(stream, &address)), bound))
+                    let incoming = bound.accept().await;
+                    Some((incoming.map(|stream| arrived(stream, &address)), bound))
                 }
             }
         });
@@ -95,7 +96,7 @@ fn arrived(stream: UnixStream, address: &str) -> Incoming {
 }
 
 /// Connects; waits while the listener's queue is full, which a non-blocking connect only reports.
-async fn dial(path: &Path) -> io::Result<UnixStream> {
+pub(crate) async fn dial(path: &Path) -> io::Result<UnixStream> {
     const FULL: Duration = Duration::from_millis(10);
     loop {
         match UnixStream::connect(path).await {
@@ -142,13 +143,7 @@ impl Unix {
 
     async fn bind(&self) -> Result<Bound> {
         let path = self.path();
-        let outcome = match UnixListener::bind(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && remove_stale(&path).await => {
-                UnixListener::bind(&path)
-            }
-            outcome => outcome,
-        };
-        let socket = outcome.map_err(|error| {
+        bind(&path, None).await.map_err(|error| {
             let refused = not_listening(&error);
             match (error.kind(), fs::symlink_metadata(&path)) {
                 (io::ErrorKind::AddrInUse, Ok(file)) if !file.file_type().is_socket() => {
@@ -158,11 +153,33 @@ impl Unix {
                 (io::ErrorKind::NotFound, _) => refused.hint("the directory does not exist"),
                 _ => refused,
             }
-        })?;
-        let identity = identity(&path);
-        Ok(Bound { socket, path, identity })
+        })
     }
 }
+
+/// Listens at a path, in the place of a socket that is stale; with a mode other than the usual one,
+/// if it is given.
+pub(crate) async fn bind(path: &Path, mode: Option<Mode>) -> io::Result<Bound> {
+    let bind = || -> io::Result<Bound> {
+        let socket = UnixSocket::new_stream()?;
+        if let Some(mode) = mode {
+            // The file gets the mode that the socket has, so that nobody comes in before a chmod.
+            fchmod(&socket, mode)?;
+        }
+        socket.bind(path)?;
+        let file = Some(SocketFile { path: path.to_owned(), identity: identity(path) });
+        Ok(Bound { socket: socket.listen(BACKLOG)?, _file: file })
+    };
+    match bind() {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && remove_stale(path).await => {
+            bind()
+        }
+        outcome => outcome,
+    }
+}
+
+/// How many connections may wait to be accepted.
+const BACKLOG: u32 = 4096;
 
 fn not_listening(error: &io::Error) -> Error {
     Error::new(Kind::Refused, format!("cannot listen: {}", plain(error)))
@@ -185,22 +202,31 @@ async fn remove_stale(path: &Path) -> bool {
 }
 
 /// A listening socket, and the file to remove when it goes away.
-struct Bound {
+pub(crate) struct Bound {
     socket: UnixListener,
+    /// None where it was made by somebody else.
+    _file: Option<SocketFile>,
+}
+
+struct SocketFile {
     path: PathBuf,
     identity: Option<(u64, u64)>,
 }
 
 impl Bound {
-    /// Takes a socket that was opened for us. Its file is left to whoever made it.
+    /// Takes a socket that was opened for us.
     fn adopt(socket: std::os::unix::net::UnixListener) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let socket = UnixListener::from_std(socket)?;
-        Ok(Self { socket, path: PathBuf::new(), identity: None })
+        Ok(Self { socket, _file: None })
+    }
+
+    pub(crate) async fn accept(&self) -> io::Result<UnixStream> {
+        self.socket.accept().await.map(|(stream, _)| stream)
     }
 }
 
-impl Drop for Bound {
+impl Drop for SocketFile {
     fn drop(&mut self) {
         // Somebody else may listen there by now.
         if self.identity.is_some() && self.identity == identity(&self.path) {

@@ -88,6 +88,20 @@ impl Grant {
     pub fn may_listen(&self, host: &str, port: u16) -> bool {
         self.port_forwarding && permits(self.listen.as_deref(), host, port)
     }
+
+    /// Whether they may connect to Unix sockets. A list of ports has none of them.
+    pub fn may_open_sockets(&self) -> bool {
+        self.port_forwarding && has_all(self.open.as_deref())
+    }
+
+    /// Whether they may listen on Unix sockets.
+    pub fn may_listen_on_sockets(&self) -> bool {
+        self.port_forwarding && has_all(self.listen.as_deref())
+    }
+}
+
+fn has_all(only: Option<&[Permit]>) -> bool {
+    only.is_none_or(|permits| permits.iter().any(Permit::is_all))
 }
 
 fn permits(only: Option<&[Permit]>, host: &str, port: u16) -> bool {

@@ -151,6 +151,30 @@ fn ssh_forwards_what_it_may() {
 }
 
 #[test]
+fn ssh_forwards_unix_sockets() {
+    let dir = TempDir::new().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let [open, local, remote] = ["open", "local", "remote"].map(path);
+    let echo = Towline::new().args(["serve", &format!("unix:{open}"), "echo:"]).spawn();
+    echo.ready();
+    let sshd = Sshd::new(
+        &format!("{}\n", keys::public(1)),
+        &["--allow-open", &open, "--allow-listen", &remote],
+    );
+    let forwards = [format!("-L{local}:{open}"), format!("-R{remote}:{open}")];
+    let options = ["-N", "-o", "ExitOnForwardFailure=yes"];
+    let _tunnel = sshd.ssh(1).args(options).args(forwards).arg(ME).spawn();
+    for at in [&local, &remote] {
+        wait_until("the forward listens", || Path::new(at).exists());
+        let run = Towline::connect(["-", &format!("unix:{at}")]).stdin("through\n").run();
+        run.code(0).stdout("through\n");
+    }
+    let refused = format!("-R{}:{open}", path("other"));
+    let run = sshd.ssh(1).args(options).args([&refused, ME]).run();
+    run.code(255).stderr_has("remote port forwarding failed");
+}
+
+#[test]
 fn ssh_shows_a_certificate() {
     let dir = TempDir::new().unwrap();
     let authority = keys::write(9, dir.path());

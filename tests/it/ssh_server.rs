@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::Duration;
 
@@ -197,8 +198,6 @@ fn nothing_is_opened_that_is_not_allowed() {
         through(server, key).code(4).stdout("").stderr_has("not allowed, says the SSH server");
     }
     other.said("is not open to it");
-    // Neither Unix sockets, whatever is allowed.
-    open.connect(1, "me", ",unix:/run/x").stdin("x").run().code(4);
 }
 
 #[test]
@@ -293,6 +292,81 @@ fn clients_offer_ports_to_each_other_under_their_own_names() {
 
     let shut = Server::new(&lines, &["echo:"]);
     offer(&shut, 1, "anna:22", "echo:").wait().code(4);
+}
+
+#[test]
+fn unix_sockets_are_opened_where_that_is_allowed() {
+    let dir = TempDir::new().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let echo = Towline::new().args(["serve", &format!("unix:{}", path("echo.sock")), "echo:"]);
+    let echo = echo.spawn();
+    echo.ready();
+    let lines = [
+        line("", 1),
+        line("restrict", 2),
+        line("permitopen=\"localhost:*\"", 3),
+        line("permitopen=\"*:*\"", 4),
+    ];
+    let (all, sub) = (path("*.sock"), path("sub/*"));
+    let open = Server::new(&lines, &["echo:", "--allow-open", &all]);
+    let ports = Server::new(&lines, &["echo:", "--allow-open", "*", "--allow-listen", &all]);
+    let other = Server::new(&lines, &["echo:", "--allow-open", &format!("unix:{sub}")]);
+    let through = |server: &Server, key, at: &str| {
+        server.connect(key, "me", &format!(",unix:{at}")).stdin("through\n").run()
+    };
+    let there = path("echo.sock");
+    for key in [1, 4] {
+        through(&open, key, &there).code(0).stdout("through\n");
+    }
+    let upwards = path("sub/../echo.sock");
+    for (server, key, at) in [
+        (&open, 2, &there),
+        (&open, 3, &there),
+        (&open, 1, &upwards),
+        (&ports, 1, &there),
+        (&other, 1, &there),
+        (&other, 1, &upwards),
+    ] {
+        through(server, key, at).code(4).stdout("").stderr_has("not allowed, says the SSH server");
+    }
+    let missing = through(&open, 1, &path("missing.sock"));
+    missing.code(4).stderr_has("cannot connect, says the SSH server");
+}
+
+#[test]
+fn a_client_listens_on_a_unix_socket_of_the_server() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("far.sock");
+    let lines = [line("", 1), line("", 2), line("permitlisten=\"*:1\"", 3)];
+    let allowed = format!("{}/*.sock", dir.path().display());
+    let server = Server::new(&lines, &["echo:", "--allow-listen", &allowed]);
+    let listen = |key, at: &Path, target: &str| {
+        let address = format!("{},unix:{}", server.ssh("me"), at.display());
+        Towline::new().args(["serve", &address, target]).args(server.flags(key)).spawn()
+    };
+    let heard = || {
+        let run = Towline::connect(["-", &format!("unix:{}", path.display())]).stdin("x\n").run();
+        String::from_utf8(run.code(0).stdout.clone()).unwrap()
+    };
+    // A file that nobody listens on makes way.
+    drop(UnixListener::bind(&path).unwrap());
+    let first = listen(1, &path, "echo:1 ");
+    first.ready();
+    assert_eq!(heard(), "1 x\n");
+    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+    // One that somebody listens on does not, but for the same client.
+    let live = dir.path().join("live.sock");
+    let _live = UnixListener::bind(&live).unwrap();
+    let shut = dir.path().join("shut");
+    for (key, at) in [(2, &path), (1, &live), (1, &shut), (3, &dir.path().join("new.sock"))] {
+        listen(key, at, "echo:").wait().code(4).stderr_has("does not listen there for us");
+    }
+    assert!(live.exists() && !shut.exists());
+    let back = listen(1, &path, "echo:2 ");
+    back.ready();
+    assert_eq!(heard(), "2 x\n");
+    drop((first, back));
+    wait_until("the socket is gone", || !path.exists());
 }
 
 #[test]

@@ -145,6 +145,12 @@ fn server() -> Vec<Part> {
              /logs=sh:'tail -f /var/log/x'`, `ssh s logs` sees them. On a terminal, lines can be \
              edited.",
         ),
+        Part::text(
+            "`--allow-open` and `--allow-listen` also take the whole path of a Unix socket, in which \
+             `*` stands for a part of one name: with `--allow-listen '/run/peers/*.sock'`, `ssh -R \
+             /run/peers/c1.sock:localhost:22 s` has one made. It is for the server's own user \
+             alone; a file that nobody listens on makes way, and it is removed at the end.",
+        ),
         Part::text("In the keys file, these options count:"),
         terms(&[
             (
@@ -153,7 +159,7 @@ fn server() -> Vec<Part> {
             ),
             (
                 "permitopen=\"HOST:PORT\", permitlisten=\"[HOST:]PORT\"",
-                "Where to, and where to listen. `--allow-open` and `--allow-listen` have to allow it as well.",
+                "Where to, and where to listen. `--allow-open` and `--allow-listen` have to allow it as well. A key with such a list has no Unix sockets, unless the list has `*:*`.",
             ),
             ("from=\"PATTERNS\"", "Addresses and networks it may come from."),
             (

@@ -18,6 +18,11 @@ impl Permit {
         let same = |permitted: &String| permitted.eq_ignore_ascii_case(host);
         self.host.as_ref().is_none_or(same) && self.port.is_none_or(|permitted| permitted == port)
     }
+
+    /// Whether it is every place.
+    pub fn is_all(&self) -> bool {
+        self.host.is_none() && self.port.is_none()
+    }
 }
 
 impl FromStr for Permit {

@@ -15,8 +15,8 @@ use super::terminal::Typist;
 use super::visit::Visit;
 use crate::duplex::{ByteStream, Io};
 use crate::endpoint::{Endpoint, HostPort};
-use crate::ssh::WINDOW;
 use crate::ssh::channel::{Channel, Role};
+use crate::ssh::{Forward, WINDOW};
 
 /// The smallest window that russh opens again.
 const TRICKLE: u32 = 2;
@@ -230,6 +230,17 @@ impl Handler for Connection {
         Ok(())
     }
 
+    async fn channel_open_direct_streamlocal(
+        &mut self,
+        channel: russh::Channel<Msg>,
+        path: &str,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        self.forwards.open_socket(path.to_owned(), channel, reply).await;
+        Ok(())
+    }
+
     async fn tcpip_forward(
         &mut self,
         host: &str,
@@ -252,7 +263,23 @@ impl Handler for Connection {
         port: u32,
         _: &mut Session,
     ) -> Result<bool, russh::Error> {
-        Ok(place(host, port).is_some_and(|at| self.forwards.cancel(&at)))
+        Ok(self.forwards.cancel(&Forward::Tcp(host.to_owned(), port)))
+    }
+
+    async fn streamlocal_forward(
+        &mut self,
+        path: &str,
+        session: &mut Session,
+    ) -> Result<bool, russh::Error> {
+        Ok(self.forwards.listen_on_socket(path, &session.handle()).await)
+    }
+
+    async fn cancel_streamlocal_forward(
+        &mut self,
+        path: &str,
+        _: &mut Session,
+    ) -> Result<bool, russh::Error> {
+        Ok(self.forwards.cancel(&Forward::Unix(path.to_owned())))
     }
 }
 

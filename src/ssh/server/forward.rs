@@ -1,25 +1,32 @@
-//! Forwards: connections that clients open through us, and ports that we listen on for them.
+//! Forwards: connections that clients open through us, and ports and sockets that we listen on for
+//! them.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use russh::ChannelOpenFailure;
 use russh::server::{ChannelOpenHandle, Handle, Msg};
-use tokio::net::{TcpListener, TcpStream};
+use rustix::fs::Mode;
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::offers::Offer;
-use super::ports::{Place, Port};
+use super::offers::{Offer, Place};
+use super::ports::Port;
 use super::visit::Visit;
 use crate::context::Context;
 use crate::duplex::{ByteStream, Duplex};
-use crate::endpoint::{HostPort, bind_tcp, tune_tcp};
+use crate::endpoint::{BoundUnix, HostPort, bind_tcp, bind_unix, dial_unix, tune_tcp};
+use crate::error::{Error, Result};
 use crate::framing::Framing;
 use crate::relay::{self, Pair};
 use crate::report;
+use crate::ssh::Forward;
 use crate::ssh::channel::{Channel, Role};
 use crate::trace::Trace;
 
@@ -27,7 +34,7 @@ use crate::trace::Trace;
 pub(super) struct Forwards {
     visit: Arc<Visit>,
     /// What is listened on, as the client knows it.
-    listening: HashMap<Place, CancellationToken>,
+    listening: HashMap<Forward, CancellationToken>,
 }
 
 impl Forwards {
@@ -35,22 +42,52 @@ impl Forwards {
         Self { visit, listening: HashMap::new() }
     }
 
-    /// Connects a channel to a place, if the client may go there.
+    /// Connects a channel to a port, if the client may go there.
     pub(super) async fn open(
         &self,
         to: HostPort,
         channel: russh::Channel<Msg>,
         reply: ChannelOpenHandle,
     ) {
-        let visit = self.visit.clone();
         let place = (to.host.clone(), to.port);
-        let grant = visit.grant().filter(|grant| grant.may_open(&to.host, to.port));
-        if let Some(offer) = grant.and_then(|_| visit.server.offers.find(&place)) {
+        let grant = self.visit.grant().filter(|grant| grant.may_open(&to.host, to.port));
+        if let Some(offer) = grant.and_then(|_| self.visit.server.offers.find(&place)) {
             return self.open_offer(offer, place, channel, reply).await;
         }
-        if !visit.may_open(&to) {
-            let shown = report::cut(&to.to_string(), LONGEST);
-            report::verbose(format_args!("{}: {shown} is not open to it", visit.address));
+        let (allowed, shown) = (self.visit.may_open(&to), shown(&to));
+        let dialling = async move {
+            // One look-up: the address that is found is the one that is connected to.
+            to.dial(&Trace::default()).await.map(ByteStream::Tcp)
+        };
+        self.connect(allowed, shown, dialling, channel, reply).await;
+    }
+
+    /// Connects a channel to a Unix socket, if the client may have that.
+    pub(super) async fn open_socket(
+        &self,
+        path: String,
+        channel: russh::Channel<Msg>,
+        reply: ChannelOpenHandle,
+    ) {
+        let allowed = self.visit.may_open_socket(&path);
+        let shown = shown(&path);
+        let dialling = async move {
+            dial_unix(Path::new(&path)).await.map(ByteStream::Unix).map_err(Error::io)
+        };
+        self.connect(allowed, shown, dialling, channel, reply).await;
+    }
+
+    async fn connect(
+        &self,
+        allowed: bool,
+        shown: String,
+        dialling: impl Future<Output = Result<ByteStream>> + Send + 'static,
+        channel: russh::Channel<Msg>,
+        reply: ChannelOpenHandle,
+    ) {
+        let visit = self.visit.clone();
+        if !allowed {
+            self.log(format_args!("{shown} is not open to it"));
             return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
         }
         if visit.is_full() {
@@ -60,12 +97,10 @@ impl Forwards {
         let share = visit.load.share();
         visit.cx.clone().peers.spawn(async move {
             let patience = visit.cx.shared.dial.connect_timeout;
-            // One look-up: the address that is found is the one that is connected to.
-            let stream = match timeout(patience, to.dial(&Trace::default())).await {
+            let stream = match timeout(patience, dialling).await {
                 Ok(Ok(stream)) => stream,
                 failed => {
                     let why = failed.map_or_else(|late| late.to_string(), |it| why(it.err()));
-                    let shown = report::cut(&to.to_string(), LONGEST);
                     report::verbose(format_args!("{}: {shown}: {why}", visit.address));
                     return reply.reject(ChannelOpenFailure::ConnectFailed).await;
                 }
@@ -73,7 +108,7 @@ impl Forwards {
             reply.accept().await;
             let channel = Channel::new(channel, Role::Forward, "", &visit.load);
             drop(share);
-            join(ByteStream::other(channel), ByteStream::Tcp(stream), &visit.cx).await;
+            join(ByteStream::other(channel), stream, &visit.cx).await;
         });
     }
 
@@ -107,37 +142,18 @@ impl Forwards {
         });
     }
 
-    /// Listens on a place, if the client may have that, and says on which port.
+    /// Listens on a port, if the client may have that, and says on which.
     pub(super) async fn listen(&mut self, at: HostPort, session: &Handle) -> Option<u16> {
-        let visit = &self.visit;
-        let identity = visit.identity()?.clone();
-        let shown = report::cut(&at.to_string(), LONGEST);
-        let offered = visit.may_offer(&at);
-        if !(offered || visit.may_listen(&at)) || visit.cx.stop.is_cancelled() {
-            report::verbose(format_args!("{}: may not listen on {shown}", visit.address));
-            return None;
-        }
-        let most = visit.server.args.max_channels;
-        self.listening.retain(|_, release| !release.is_cancelled());
-        if self.listening.len() >= most || self.listening.contains_key(&(at.host.clone(), at.port))
-        {
+        let offered = self.visit.may_offer(&at);
+        let asked = Forward::Tcp(at.host.clone(), at.port.into());
+        if !self.may_begin(&asked, offered || self.visit.may_listen(&at)) {
             return None;
         }
         if offered {
-            let (release, place) = (visit.over.child_token(), (at.host, at.port));
-            let (visit, session) = (visit.clone(), session.clone());
-            let offer = Offer { visit: visit.clone(), session, release: release.clone() };
-            let made = visit.server.offers.offer(place.clone(), offer);
-            return made.then(|| {
-                report::verbose(format_args!("{}: offers {shown}", visit.address));
-                let port = place.1;
-                self.listening.insert(place, release);
-                port
-            });
+            return self.offer(&at, session).then_some(at.port);
         }
         if at.port != 0 {
-            let place = (at.host.clone(), at.port);
-            timeout(RELEASE, visit.server.ports.take_over(&place, &identity)).await.ok()?;
+            self.take_over(&asked).await?;
         }
         // Without a host it is every address; IPv6 sockets take IPv4 as well.
         let all = at.host.is_empty() || at.host == "*";
@@ -149,52 +165,123 @@ impl Forwards {
             }
             bound => bound,
         };
-        let sockets = match bound {
-            Ok(sockets) => sockets,
-            Err(error) => {
-                report::verbose(format_args!("{}: {shown}: {error}", visit.address));
-                return None;
-            }
-        };
+        let sockets = self.bound(&asked, bound)?;
         let port = sockets.first()?.local_addr().ok()?.port();
-        let release = visit.over.child_token();
-        let held = visit.server.ports.hold((at.host.clone(), port), identity, release.clone());
-        self.listening.insert((at.host.clone(), port), release);
-        report::verbose(format_args!("{}: listening on {}:{port} for it", visit.address, at.host));
-        let listening =
-            Listening { visit: visit.clone(), session: session.clone(), host: at.host, port };
-        visit.cx.peers.spawn(listening.run(sockets, held));
+        let sockets = sockets.into_iter().map(Socket::Tcp).collect();
+        self.begin(Forward::Tcp(at.host, port.into()), sockets, session)?;
         Some(port)
     }
 
+    /// Listens on a Unix socket that is for our own user alone, if the client may have that.
+    pub(super) async fn listen_on_socket(&mut self, path: &str, session: &Handle) -> bool {
+        let at = Forward::Unix(path.to_owned());
+        let allowed = self.visit.may_listen_on_socket(path);
+        if !self.may_begin(&at, allowed) || self.take_over(&at).await.is_none() {
+            return false;
+        }
+        let bound = bind_unix(Path::new(path), Some(Mode::RUSR | Mode::WUSR)).await;
+        let Some(socket) = self.bound(&at, bound) else { return false };
+        self.begin(at, vec![Socket::Unix(socket)], session).is_some()
+    }
+
     /// Stops listening. False where we did not.
-    pub(super) fn cancel(&mut self, at: &HostPort) -> bool {
-        let release = self.listening.remove(&(at.host.clone(), at.port));
+    pub(super) fn cancel(&mut self, at: &Forward) -> bool {
+        let release = self.listening.remove(at);
         release.is_some_and(|release| {
             let listened = !release.is_cancelled();
             release.cancel();
             listened
         })
     }
+
+    fn may_begin(&mut self, at: &Forward, allowed: bool) -> bool {
+        if !allowed || self.visit.cx.stop.is_cancelled() {
+            self.log(format_args!("may not listen on {}", shown(at)));
+            return false;
+        }
+        self.listening.retain(|_, release| !release.is_cancelled());
+        self.listening.len() < self.visit.server.args.max_channels
+            && !self.listening.contains_key(at)
+    }
+
+    /// Offers a port to other clients.
+    fn offer(&mut self, at: &HostPort, session: &Handle) -> bool {
+        let (visit, release) = (self.visit.clone(), self.visit.over.child_token());
+        let place = (at.host.clone(), at.port);
+        let offer = Offer { visit, session: session.clone(), release: release.clone() };
+        let made = self.visit.server.offers.offer(place, offer);
+        if made {
+            self.log(format_args!("offers {}", shown(at)));
+            self.listening.insert(Forward::Tcp(at.host.clone(), at.port.into()), release);
+        }
+        made
+    }
+
+    /// Has a former session of the same client give a place up, if it has it.
+    async fn take_over(&self, at: &Forward) -> Option<()> {
+        let identity = self.visit.identity()?;
+        timeout(RELEASE, self.visit.server.ports.take_over(at, identity)).await.ok()
+    }
+
+    fn bound<T>(&self, at: &Forward, bound: io::Result<T>) -> Option<T> {
+        bound.map_err(|error| self.log(format_args!("{}: {error}", shown(at)))).ok()
+    }
+
+    /// Hands on what comes to the sockets, until the place is given up.
+    fn begin(&mut self, at: Forward, sockets: Vec<Socket>, session: &Handle) -> Option<()> {
+        let visit = self.visit.clone();
+        let release = visit.over.child_token();
+        let identity = visit.identity()?.clone();
+        let held = visit.server.ports.hold(at.clone(), identity, release.clone());
+        self.log(format_args!("listening on {} for it", shown(&at)));
+        self.listening.insert(at.clone(), release);
+        let listening = Listening { visit, session: session.clone(), at };
+        self.visit.cx.peers.spawn(listening.run(sockets, held));
+        Some(())
+    }
+
+    fn log(&self, what: fmt::Arguments<'_>) {
+        report::verbose(format_args!("{}: {what}", self.visit.address));
+    }
 }
 
-/// The longest address that is shown, in characters.
-const LONGEST: usize = 80;
+/// An address, as long as is good to read.
+fn shown(address: &impl fmt::Display) -> String {
+    report::cut(&address.to_string(), 80)
+}
 
 /// How long a former session may take to give a port up.
 const RELEASE: Duration = Duration::from_secs(2);
 
-/// A port that we listen on for a client.
+/// What we listen on for a client.
 struct Listening {
     visit: Arc<Visit>,
     session: Handle,
-    /// As the client asked for it.
-    host: String,
-    port: u16,
+    /// As the client asked for it, with the port that was chosen.
+    at: Forward,
+}
+
+enum Socket {
+    Tcp(TcpListener),
+    Unix(BoundUnix),
+}
+
+impl Socket {
+    /// The next connection, and where it comes from.
+    async fn accept(&self) -> io::Result<(ByteStream, Option<SocketAddr>)> {
+        match self {
+            Self::Tcp(socket) => {
+                let (stream, from) = socket.accept().await?;
+                let _ = tune_tcp(&stream);
+                Ok((ByteStream::Tcp(stream), Some(from)))
+            }
+            Self::Unix(socket) => Ok((ByteStream::Unix(socket.accept().await?), None)),
+        }
+    }
 }
 
 impl Listening {
-    async fn run(self, sockets: Vec<TcpListener>, held: Port) {
+    async fn run(self, sockets: Vec<Socket>, held: Port) {
         let this = Arc::new(self);
         let mut accepting = JoinSet::new();
         for socket in sockets {
@@ -202,7 +289,7 @@ impl Listening {
             accepting.spawn(async move {
                 loop {
                     match socket.accept().await {
-                        Ok((stream, _)) => this.take(stream),
+                        Ok((stream, from)) => this.take(stream, from),
                         // Out of descriptors, most likely: those that leave make room.
                         Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
                     }
@@ -213,43 +300,47 @@ impl Listening {
             () = held.release.cancelled() => {}
             () = this.visit.cx.stop.cancelled() => {}
         }
-        // The sockets are closed when the port is said to be free.
+        // The sockets are closed when the place is said to be free.
         accepting.shutdown().await;
         drop(held);
     }
 
     /// Hands a connection on to the client.
-    fn take(self: &Arc<Self>, stream: TcpStream) {
+    fn take(self: &Arc<Self>, stream: ByteStream, from: Option<SocketAddr>) {
         if self.visit.is_full() {
             return;
         }
         let this = self.clone();
         let share = self.visit.load.share();
         self.visit.cx.peers.spawn(async move {
-            let _ = tune_tcp(&stream);
-            let from =
-                stream.peer_addr().map(|from| (from.ip().to_canonical().to_string(), from.port()));
-            let (from, from_port) = from.unwrap_or_default();
-            let port = this.port.into();
-            let host = this.host.as_str();
-            let opening =
-                this.session.channel_open_forwarded_tcpip(host, port, from, from_port.into());
             let opened = tokio::select! {
-                opened = opening => opened,
+                opened = this.open(from) => opened,
                 () = this.visit.over.cancelled() => return,
             };
             match opened {
                 Ok(channel) => {
                     let channel = Channel::new(channel, Role::Forward, "", &this.visit.load);
                     drop(share);
-                    join(ByteStream::Tcp(stream), ByteStream::other(channel), &this.visit.cx).await;
+                    join(stream, ByteStream::other(channel), &this.visit.cx).await;
                 }
                 Err(error) => {
-                    let why = crate::ssh::failure(error);
-                    report::verbose(format_args!("{}: port {port}: {why}", this.visit.address));
+                    let (at, why) = (shown(&this.at), crate::ssh::failure(error));
+                    report::verbose(format_args!("{}: {at}: {why}", this.visit.address));
                 }
             }
         });
+    }
+
+    async fn open(&self, from: Option<SocketAddr>) -> Result<russh::Channel<Msg>, russh::Error> {
+        match &self.at {
+            Forward::Tcp(host, port) => {
+                let from = from.map(|it| (it.ip().to_canonical().to_string(), it.port()));
+                let (from, from_port) = from.unwrap_or_default();
+                let from_port = from_port.into();
+                self.session.channel_open_forwarded_tcpip(host, *port, from, from_port).await
+            }
+            Forward::Unix(path) => self.session.channel_open_forwarded_streamlocal(path).await,
+        }
     }
 }
 
@@ -262,6 +353,6 @@ async fn join(near: ByteStream, far: ByteStream, cx: &Context) {
     cx.metrics.count(&counts);
 }
 
-fn why(error: Option<crate::error::Error>) -> String {
+fn why(error: Option<Error>) -> String {
     error.map(|error| error.to_string()).unwrap_or_default()
 }

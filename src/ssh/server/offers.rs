@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex};
 use russh::server::{Handle, Msg};
 use tokio_util::sync::CancellationToken;
 
-use super::ports::Place;
 use super::visit::Visit;
 use crate::error::{Error, Kind, Result};
 use crate::lock::lock;
+
+/// A name and a port.
+pub(super) type Place = (String, u16);
 
 /// Who offers what.
 #[derive(Default)]

@@ -1,4 +1,4 @@
-//! The ports that clients have us listen on, and who they belong to.
+//! The ports and sockets that clients have us listen on, and who they belong to.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -6,13 +6,11 @@ use std::sync::{Arc, Mutex};
 use tokio_util::sync::CancellationToken;
 
 use crate::lock::lock;
+use crate::ssh::Forward;
 
 /// Who has which.
 #[derive(Default)]
-pub(super) struct Ports(Mutex<HashMap<Place, Held>>);
-
-/// A host, as the client asked for it, and a port.
-pub(super) type Place = (String, u16);
+pub(super) struct Ports(Mutex<HashMap<Forward, Held>>);
 
 #[derive(Clone)]
 struct Held {
@@ -23,18 +21,18 @@ struct Held {
     free: CancellationToken,
 }
 
-/// A port while it is listened on.
+/// A port or socket while it is listened on.
 pub(super) struct Port {
     pub(super) release: CancellationToken,
     free: CancellationToken,
 }
 
 impl Ports {
-    /// Takes a port away from a former session of the same client, and waits until it is free.
-    pub(super) async fn take_over(&self, place: &Place, identity: &str) {
+    /// Takes one away from a former session of the same client, and waits until it is free.
+    pub(super) async fn take_over(&self, at: &Forward, identity: &str) {
         let held = {
             let held = lock(&self.0);
-            held.get(place).filter(|held| *held.identity == *identity).cloned()
+            held.get(at).filter(|held| *held.identity == *identity).cloned()
         };
         if let Some(held) = held {
             held.release.cancel();
@@ -42,18 +40,13 @@ impl Ports {
         }
     }
 
-    /// Writes down whose a port is.
-    pub(super) fn hold(
-        &self,
-        place: Place,
-        identity: Arc<str>,
-        release: CancellationToken,
-    ) -> Port {
+    /// Writes down whose it is.
+    pub(super) fn hold(&self, at: Forward, identity: Arc<str>, release: CancellationToken) -> Port {
         let free = CancellationToken::new();
         let held = Held { identity, release: release.clone(), free: free.clone() };
         let mut all = lock(&self.0);
         all.retain(|_, held| !held.free.is_cancelled());
-        all.insert(place, held);
+        all.insert(at, held);
         Port { release, free }
     }
 }

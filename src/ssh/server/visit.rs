@@ -210,7 +210,7 @@ impl Visit {
 
     /// Whether it may connect to a place through us.
     pub(super) fn may_open(&self, to: &HostPort) -> bool {
-        let allowed = self.server.args.allow_open.iter().any(|it| it.allows(&to.host, to.port));
+        let allowed = self.server.args.allow_open.iter().any(|it| it.has_port(&to.host, to.port));
         allowed && self.grant().is_some_and(|grant| grant.may_open(&to.host, to.port))
     }
 
@@ -224,8 +224,20 @@ impl Visit {
         };
         let any = |allows: &dyn Fn(&str) -> bool| names.iter().any(|name| allows(name));
         let flags = &self.server.args.allow_listen;
-        any(&|host| flags.iter().any(|it| it.allows(host, at.port)))
+        any(&|host| flags.iter().any(|it| it.has_port(host, at.port)))
             && self.grant().is_some_and(|grant| any(&|host| grant.may_listen(host, at.port)))
+    }
+
+    /// Whether it may connect to a Unix socket of this machine.
+    pub(super) fn may_open_socket(&self, path: &str) -> bool {
+        self.server.args.allow_open.iter().any(|it| it.has_socket(path))
+            && self.grant().is_some_and(|grant| grant.may_open_sockets())
+    }
+
+    /// Whether it may have us listen on a Unix socket.
+    pub(super) fn may_listen_on_socket(&self, path: &str) -> bool {
+        self.server.args.allow_listen.iter().any(|it| it.has_socket(path))
+            && self.grant().is_some_and(|grant| grant.may_listen_on_sockets())
     }
 
     /// Waits until the login is worth nothing any more, and says why.
