@@ -63,6 +63,7 @@ schemes! {
     echo::Echo,
     null::Null,
     hub::HubName,
+    hub::Offered,
     nats::Nats,
     proxy::Proxy,
 }
@@ -571,11 +572,17 @@ macro_rules! schemes {
         }
 
         impl Hop {
-            fn of_scheme(name: &str, rest: &str) -> Option<Result<Self, String>> {
-                $(if <$module::$Kind as Scheme>::NAMES.contains(&name) {
+            /// Parses a hop that is to stand on `footing`. Of the schemes of one name it is the one
+            /// that can, or else the first.
+            fn of_scheme(name: &str, rest: &str, footing: Option<Footing>) -> Option<Result<Self, String>> {
+                let stands = |on: &[Footing]| footing.is_none_or(|it| on.contains(&it));
+                $(if <$module::$Kind as Scheme>::NAMES.contains(&name) && stands(<$module::$Kind as Scheme>::STANDS_ON) {
                     return Some($module::$Kind::parse(name, rest).map(Self::$Kind));
                 })*
-                None
+                match footing {
+                    Some(_) => Self::of_scheme(name, rest, None),
+                    None => None,
+                }
             }
             // A future is boxed once a hop, so that the chain's own future stays small.
             fn connect<'a>(&'a self, ground: Ground, call: &'a Call<'_>) -> BoxFuture<'a, Result<Duplex>> {

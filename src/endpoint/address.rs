@@ -12,8 +12,11 @@ impl FromStr for Endpoint {
     fn from_str(text: &str) -> Result<Self> {
         let usage = |what: String| Error::new(Kind::Usage, what);
         let mut hops = Vec::new();
+        let mut footing = Some(Footing::Here);
         for part in split_hops(text) {
-            hops.push(Hop::parse(part).map_err(usage)?);
+            let hop = Hop::parse(part, footing).map_err(usage)?;
+            footing = hop.gives();
+            hops.push(hop);
         }
         let endpoint = Self { hops };
         endpoint.check_chain().map_err(usage)?;
@@ -67,7 +70,7 @@ impl Endpoint {
 }
 
 impl Hop {
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str, footing: Option<Footing>) -> Result<Self, String> {
         if text == "-" {
             return Ok(Self::Stdio(stdio::Stdio));
         }
@@ -75,7 +78,7 @@ impl Hop {
             return Err("an address is missing".into());
         }
         if let Some((name, rest)) = text.split_once(':')
-            && let Some(hop) = Self::of_scheme(name, rest)
+            && let Some(hop) = Self::of_scheme(name, rest, footing)
         {
             return hop.map_err(|why| format!("`{}`: {why}", redacted(text)));
         }
@@ -113,19 +116,21 @@ fn redacted(text: &str) -> String {
 
 /// What to say of an address without a known scheme.
 fn unknown(text: &str) -> String {
-    let known = Endpoint::SCHEMES.iter().flat_map(|scheme| scheme.names);
+    let mut known: Vec<_> = Endpoint::SCHEMES.iter().flat_map(|it| it.names).collect();
+    known.dedup();
     match text.split_once(':') {
         Some((name, _)) => {
-            let guess = known.clone().find(|known| {
+            let guess = known.iter().find(|known| {
                 known.len() > 1
-                    && (known.starts_with(name) || name.starts_with(**known))
+                    && (known.starts_with(name) || name.starts_with(***known))
                     && !name.is_empty()
             });
             match guess {
                 Some(guess) => format!("unknown scheme `{name}:`; did you mean `{guess}:`?"),
                 None => {
                     let all = known
-                        .map(|name| if *name == "-" { "-".into() } else { format!("{name}:") });
+                        .iter()
+                        .map(|name| if **name == "-" { "-".into() } else { format!("{name}:") });
                     format!(
                         "unknown scheme `{name}:`; known are {}",
                         all.collect::<Vec<_>>().join(" ")

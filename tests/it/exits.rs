@@ -28,6 +28,8 @@ fn exit_2_for_what_the_user_wrote() {
         (&["tcp://a"], "a port is missing"),
         (&["wx://a"], "unknown scheme `wx:`"),
         (&["echo:,tcp://a:1"], "nothing can be reached through `echo:`"),
+        (&["tcp://a:1,hub:b"], "`hub:b` cannot be reached through `tcp://a:1`"),
+        (&["ssh://a,hub:"], "the name of a client is missing"),
         (&["tcp://a:1,tcp://b:2"], "`tcp://b:2` cannot be reached through `tcp://a:1`"),
         (&[":99999"], "`:99999`: `99999` is not a port"),
         (&["localhost:99999/x"], "`99999` is not a port"),

@@ -7,7 +7,9 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::support::{self, Output, Running, Towline, keys, noise, peers, tcp_server, wait_until};
+use crate::support::{
+    self, Output, Running, Towline, keys, noise, peers, sshd, tcp_server, wait_until,
+};
 
 const HOST: u8 = 100;
 
@@ -267,6 +269,16 @@ fn ssh_jumps_to_a_peer_that_offers_itself() {
     fs::write(meeting.path("config"), config).unwrap();
     let ssh = peers::program("ssh").args(["-F", &meeting.path("config"), "-T", "-J", "s", "anna"]);
     ssh.arg("cat").stdin("jumped\n").run().code(0).stdout("jumped\n");
+    let ours = ["-", "ssh://s,hub:anna,ssh://me@anna", "-F", &meeting.path("config")];
+    Towline::connect(ours).stdin("by name\n").run().code(0).stdout("by name\n");
+}
+
+#[test]
+fn sshd_knows_no_peers_by_name() {
+    let sshd = sshd::Sshd::new();
+    let key = sshd.authorized_key("mine", &["-t", "ed25519"]);
+    let run = sshd.verb("connect").args(["-i", &key, &sshd.then("hub:anna")]).run();
+    run.code(4).stdout("").stderr_has("hub:anna: ").stderr_has("to a server with --allow-peers");
 }
 
 #[test]

@@ -295,6 +295,51 @@ fn clients_offer_ports_to_each_other_under_their_own_names() {
 }
 
 #[test]
+fn a_client_that_offers_one_port_is_reached_by_its_name() {
+    let lines = [
+        line("environment=\"TOWLINE_NAME=anna\"", 1),
+        line("", 2),
+        line("permitopen=\"anna:22\"", 3),
+        line("restrict", 4),
+    ];
+    let server = Server::new(&lines, &["echo:", "--allow-peers"]);
+    let offer = |port: u16, target: &str| {
+        let address = format!("{},tcp://anna:{port}", server.ssh("me"));
+        let run = Towline::new().args(["serve", &address, target]).args(server.flags(1)).spawn();
+        run.ready();
+        run
+    };
+    let reach = |key, stdin: &[u8]| server.connect(key, "bob", ",hub:anna").stdin(stdin).run();
+    let nothing = |key| {
+        let run = reach(key, b"x");
+        run.code(4).stdout("").stderr_has("hub:anna: cannot connect, says the SSH server");
+        run.stderr_has("anna has to offer one port there");
+    };
+    nothing(2);
+    let first = offer(22, "echo:");
+    // What is offered is bytes, whatever they are.
+    let bytes = noise(1 << 20);
+    reach(2, &bytes).code(0).stdout_bytes(&bytes);
+    nothing(4);
+    // The same client again has its place at once, while its former session is still there.
+    let back = offer(22, "echo:back ");
+    reach(2, b"x\n").code(0).stdout("back x\n");
+    drop(first);
+    let other = offer(23, "echo:other ");
+    let several = reach(2, b"x");
+    several.code(4).stdout("").stderr_has("of several, write which, as tcp://anna:22");
+    server.said("anna offers more than one port: 2");
+    // One that may go to one of them only has no choice.
+    reach(3, b"x\n").code(0).stdout("back x\n");
+    drop(back);
+    wait_until("one is left", || reach(2, b"x\n").code == 0);
+    reach(2, b"x\n").stdout("other x\n");
+    drop(other);
+    wait_until("none is left", || reach(2, b"x\n").code == 4);
+    nothing(2);
+}
+
+#[test]
 fn unix_sockets_are_opened_where_that_is_allowed() {
     let dir = TempDir::new().unwrap();
     let path = |name: &str| dir.path().join(name).display().to_string();

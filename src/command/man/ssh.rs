@@ -49,6 +49,7 @@ fn machines() -> Vec<Part> {
                 "A WebSocket from there; tls:, wss: and ssh: can follow as well.",
             ),
             ("ssh://a,ssh://b,tcp://c:80", "Through a to b, and from there."),
+            ("ssh://s,hub:c2", "What the client c2 of a towline server offers there; see below."),
         ]),
         Part::text(
             "Where to listen, `tcp:` and `unix:` after an `ssh:` hop are remote forwards: `towline \
@@ -209,7 +210,10 @@ fn rooms() -> Vec<Part> {
         Part::text(
             "With `--allow-peers`, clients also reach each other through S: one offers a port of \
              its own under its name, and another jumps to it. `towline serve` and `towline \
-             connect` do the same with `ssh://s,tcp://c2:22`.",
+             connect` do the same with `ssh://s,tcp://c2:22`. To reach a client that offers one \
+             port only, its name is enough: `ssh://s,hub:c2`, or `ssh://s,hub:c2,ssh://me@c2` for \
+             a shell. A key that is to offer or reach ports needs `port-forwarding` after \
+             `restrict`.",
         ),
         Part::Code(
             "ssh -N -R c2:22:localhost:22 -p 2222 s.example.com\nssh -J s.example.com:2222 c2"

@@ -49,17 +49,31 @@ impl Forwards {
         channel: russh::Channel<Msg>,
         reply: ChannelOpenHandle,
     ) {
-        let place = (to.host.clone(), to.port);
-        let grant = self.visit.grant().filter(|grant| grant.may_open(&to.host, to.port));
-        if let Some(offer) = grant.and_then(|_| self.visit.server.offers.find(&place)) {
-            return self.open_offer(offer, place, channel, reply).await;
+        let Some(grant) = self.visit.grant() else { return };
+        let mut offers = self.visit.server.offers.find(&(to.host.clone(), to.port));
+        offers.retain(|((host, port), _)| grant.may_open(host, *port));
+        let ports: Vec<_> = offers.iter().map(|((_, port), _)| port.to_string()).collect();
+        match (offers.pop(), offers.is_empty()) {
+            (Some((place, offer)), true) => self.open_offer(offer, place, channel, reply).await,
+            (Some(_), false) => {
+                let ports = ports.join(", ");
+                self.log(format_args!("{} offers more than one port: {ports}", shown(&to.host)));
+                reply.reject(ChannelOpenFailure::UnknownChannelType).await;
+            }
+            (None, _) if to.port == 0 => {
+                self.log(format_args!("{} offers it nothing", shown(&to.host)));
+                reply.reject(ChannelOpenFailure::ConnectFailed).await;
+            }
+            (None, _) => {
+                let allowed = self.visit.may_open(&to);
+                let shown = shown(&to);
+                let dialling = async move {
+                    // One look-up: the address that is found is the one that is connected to.
+                    to.dial(&Trace::default()).await.map(ByteStream::Tcp)
+                };
+                self.connect(allowed, shown, dialling, channel, reply).await;
+            }
         }
-        let (allowed, shown) = (self.visit.may_open(&to), shown(&to));
-        let dialling = async move {
-            // One look-up: the address that is found is the one that is connected to.
-            to.dial(&Trace::default()).await.map(ByteStream::Tcp)
-        };
-        self.connect(allowed, shown, dialling, channel, reply).await;
     }
 
     /// Connects a channel to a Unix socket, if the client may have that.

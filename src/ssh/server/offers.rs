@@ -40,10 +40,12 @@ impl Offers {
         true
     }
 
-    /// What is offered there.
-    pub(super) fn find(&self, place: &Place) -> Option<Offer> {
+    /// What is offered there; port 0 stands for all that is offered under the name.
+    pub(super) fn find(&self, (host, port): &Place) -> Vec<(Place, Offer)> {
+        let asked = |at: &Place| at.0 == *host && (*port == 0 || at.1 == *port);
         let offers = lock(&self.0);
-        offers.get(place).filter(|offer| !offer.release.is_cancelled()).cloned()
+        let found = offers.iter().filter(|(at, it)| asked(at) && !it.release.is_cancelled());
+        found.map(|(at, offer)| (at.clone(), offer.clone())).collect()
     }
 }
 
