@@ -170,6 +170,8 @@ Register-ArgumentCompleter -Native -CommandName 'towline' -ScriptBlock {
             [CompletionResult]::new('--login-grace', '--login-grace', [CompletionResultType]::ParameterName, 'How long a client may take to log in')
             [CompletionResult]::new('--max-auth-tries', '--max-auth-tries', [CompletionResultType]::ParameterName, 'How many keys a client may try')
             [CompletionResult]::new('--max-startups', '--max-startups', [CompletionResultType]::ParameterName, 'How many clients may be logging in at once: of more than START, RATE percent are refused, rising to all at FULL')
+            [CompletionResult]::new('--max-startups-per-source', '--max-startups-per-source', [CompletionResultType]::ParameterName, 'How many of them may come from one address (IPv6: one /64), not counting those in a WebSocket')
+            [CompletionResult]::new('--max-failures-per-source', '--max-failures-per-source', [CompletionResultType]::ParameterName, 'How often logins from one address may fail in a row; then it is let in once a second')
             [CompletionResult]::new('--max-channels', '--max-channels', [CompletionResultType]::ParameterName, 'How many channels a client may have open at once')
             [CompletionResult]::new('--banner', '--banner', [CompletionResultType]::ParameterName, 'Show the text of FILE to clients before they log in')
             [CompletionResult]::new('--frame', '--frame', [CompletionResultType]::ParameterName, 'How bytes become messages [default: lines; raw where both ends are byte streams]')

@@ -165,6 +165,8 @@ set edit:completion:arg-completer[towline] = {|@words|
             cand --login-grace 'How long a client may take to log in'
             cand --max-auth-tries 'How many keys a client may try'
             cand --max-startups 'How many clients may be logging in at once: of more than START, RATE percent are refused, rising to all at FULL'
+            cand --max-startups-per-source 'How many of them may come from one address (IPv6: one /64), not counting those in a WebSocket'
+            cand --max-failures-per-source 'How often logins from one address may fail in a row; then it is let in once a second'
             cand --max-channels 'How many channels a client may have open at once'
             cand --banner 'Show the text of FILE to clients before they log in'
             cand --frame 'How bytes become messages [default: lines; raw where both ends are byte streams]'

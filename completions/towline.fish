@@ -168,6 +168,8 @@ complete -c towline -n "__fish_towline_using_subcommand serve" -l allow-listen -
 complete -c towline -n "__fish_towline_using_subcommand serve" -l login-grace -d 'How long a client may take to log in' -r
 complete -c towline -n "__fish_towline_using_subcommand serve" -l max-auth-tries -d 'How many keys a client may try' -r
 complete -c towline -n "__fish_towline_using_subcommand serve" -l max-startups -d 'How many clients may be logging in at once: of more than START, RATE percent are refused, rising to all at FULL' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l max-startups-per-source -d 'How many of them may come from one address (IPv6: one /64), not counting those in a WebSocket' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l max-failures-per-source -d 'How often logins from one address may fail in a row; then it is let in once a second' -r
 complete -c towline -n "__fish_towline_using_subcommand serve" -l max-channels -d 'How many channels a client may have open at once' -r
 complete -c towline -n "__fish_towline_using_subcommand serve" -l banner -d 'Show the text of FILE to clients before they log in' -r -F
 complete -c towline -n "__fish_towline_using_subcommand serve" -l frame -d 'How bytes become messages [default: lines; raw where both ends are byte streams]' -r -f -a "lines\t'One line is one message; the newline is not part of it'

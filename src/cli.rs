@@ -713,6 +713,14 @@ pub struct SshServerArgs {
     #[arg(long, value_name = "START[:RATE:FULL]", default_value = "10:30:100")]
     pub max_startups: value::Startups,
 
+    /// How many of them may come from one address (IPv6: one /64), not counting those in a WebSocket
+    #[arg(long, value_name = "N", default_value = "20", value_parser = value::at_least_one)]
+    pub max_startups_per_source: usize,
+
+    /// How often logins from one address may fail in a row; then it is let in once a second
+    #[arg(long, value_name = "N", default_value = "20", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_failures_per_source: u32,
+
     /// How many channels a client may have open at once
     #[arg(long, value_name = "N", default_value = "256", value_parser = value::at_least_one)]
     pub max_channels: usize,

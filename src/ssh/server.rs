@@ -102,7 +102,7 @@ impl Server {
             config: Arc::new(config(keys, args, shared)),
             access,
             banner: banner.transpose()?,
-            startups: Startups::new(args.max_startups),
+            startups: Startups::new(args),
             ports: Ports::default(),
             offers: Offers::default(),
             args: args.clone(),
@@ -120,9 +120,7 @@ impl Server {
         cx: &Arc<Context>,
     ) -> Result<()> {
         let login_by = Instant::now() + self.args.login_grace.min(YEAR);
-        let startup = self.startups.enter().ok_or_else(|| {
-            Error::new(Kind::Refused, "too many are logging in").hint("see --max-startups")
-        })?;
+        let startup = self.startups.enter(peer)?;
         let visit = Arc::new(Visit::new(self.clone(), cx.clone(), peer, startup));
         let cut = visit.over.clone().drop_guard();
         let (transport, _, drained) = Transport::new(cuttable(stream, &visit.over));

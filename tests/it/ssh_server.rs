@@ -503,6 +503,47 @@ fn not_everybody_logs_in_at_once() {
     wait_until("there is room again", || server.connect(1, "me", "").stdin("x\n").run().code == 0);
 }
 
+/// A connection that says nothing, and whether it is greeted.
+fn stranger(server: &Server) -> (TcpStream, bool) {
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+    let greeted = stream.read_exact(&mut [0; 15]).is_ok();
+    (stream, greeted)
+}
+
+#[test]
+fn one_address_does_not_take_all_places() {
+    let server = Server::new(&[line("", 1)], &["echo:", "--max-startups-per-source", "2"]);
+    let (first, second) = (stranger(&server), stranger(&server));
+    assert!(first.1 && second.1);
+    assert!(!stranger(&server).1);
+    server.said("too many are logging in from this address");
+    drop(first);
+    // Those who have logged in are not counted.
+    wait_until("there is room again", || server.connect(1, "me", "").stdin("x\n").run().code == 0);
+    let sessions = [(); 3].map(|()| {
+        let mut session = server.connect(1, "me", "").stdin_open().spawn();
+        session.write("in\n");
+        session.read_until("in\n");
+        session
+    });
+    drop((second, sessions));
+}
+
+#[test]
+fn an_address_whose_logins_fail_has_to_wait() {
+    let flags = ["echo:", "--max-failures-per-source", "2", "--max-startups", "100"];
+    let server = Server::new(&[line("", 1)], &flags);
+    let login = |key| server.connect(key, "me", "").stdin("x\n").run();
+    // Logins that succeed are none that fail, however many there are.
+    for _ in 0..3 {
+        login(1).code(0);
+    }
+    refused(&login(2));
+    wait_until("it has failed too often", || !stranger(&server).1);
+    server.said("too many logins from this address have failed");
+    wait_until("it is let in again", || login(1).code == 0);
+}
+
 #[test]
 fn a_session_takes_no_place_among_those_who_wait_to_be_let_in() {
     let server = Server::new(&[line("", 1)], &["echo:", "--max-handshakes", "1"]);
@@ -551,6 +592,22 @@ fn ssh_is_served_inside_a_websocket() {
     let bytes = noise(2 << 20);
     let connect = || Towline::connect(["-", &address]).args(&flags);
     connect().stdin(bytes.clone()).run().code(0).stdout_bytes(bytes);
+}
+
+#[test]
+fn clients_that_may_share_a_proxy_are_not_counted_by_address() {
+    let dir = TempDir::new().unwrap();
+    let (host, file) = (keys::write(HOST, dir.path()), dir.path().join("keys"));
+    fs::write(&file, line("", 1)).unwrap();
+    let run = Towline::new().args(["-v", "serve", "ws://127.0.0.1:0/,ssh:", "echo:"]);
+    let run = run.args(["--max-startups-per-source", "1"]);
+    let run = run.arg("--authorized-keys").arg(file).arg("--host-key").arg(host).spawn();
+    let address = format!("ws://127.0.0.1:{}/", run.port());
+    let _strangers = [(); 3].map(|()| {
+        let mut stranger = Towline::connect(["-", &address]).stdin_open().spawn();
+        stranger.read_until("SSH-2.0-towline\r\n");
+        stranger
+    });
 }
 
 #[test]

@@ -152,6 +152,14 @@ fn server() -> Vec<Part> {
              /run/peers/c1.sock:localhost:22 s` has one made. It is for the server's own user \
              alone; a file that nobody listens on makes way, and it is removed at the end.",
         ),
+        Part::text(
+            "Strangers cannot keep others out: `--login-grace` and `--max-startups` bound those who \
+             are logging in, `--max-startups-per-source` those of one address, and an address from \
+             which `--max-failures-per-source` connections in a row have ended without a login is \
+             let in once a second only. In IPv6 a /64 counts as one address. Clients inside a \
+             WebSocket are not counted by address, since they may all come through one proxy; behind \
+             a proxy for TCP, give both flags numbers for all its clients.",
+        ),
         Part::text("In the keys file, these options count:"),
         terms(&[
             (

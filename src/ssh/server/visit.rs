@@ -128,7 +128,9 @@ impl Visit {
     /// The client has been told that it is logged in.
     pub(super) fn begun(&self) {
         self.handshake.leave();
-        lock(&self.startup).take();
+        if let Some(startup) = lock(&self.startup).take() {
+            startup.succeed();
+        }
         self.logged_in.cancel();
     }
 
