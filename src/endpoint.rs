@@ -327,6 +327,7 @@ impl Endpoint {
             Hop::Tcp(tcp) => tcp.to().map(ToString::to_string),
             Hop::Ws(ws) => Some(ws.host_port().to_string()),
             Hop::Ssh(ssh) => Some(ssh.host().to_owned()).filter(|host| !host.is_empty()),
+            Hop::Offered(client) => Some(client.name().to_owned()),
             _ => None,
         };
         self.hops.iter().rev().find_map(place).unwrap_or_else(|| format!("{:#}", self.last()))

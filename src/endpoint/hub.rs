@@ -74,6 +74,13 @@ impl Scheme for Offered {
     }
 }
 
+impl Offered {
+    /// What the client is called.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
 /// Who joins a room.
 pub(super) fn introduce<'a>(call: &Call<'a>) -> Guest<'a> {
     let from = call.cx.serve.as_ref().and_then(|serve| serve.hub.name_from.as_ref());
