@@ -15,7 +15,8 @@ use rustix::process::{Pid, Signal};
 use rustix::termios::{LocalModes, tcgetattr};
 use tempfile::TempDir;
 
-use crate::support::{DEADLINE, Frame, Towline, Ws, tcp_server, wait_until, ws_server};
+use crate::support::ssh::{self, HOST, line};
+use crate::support::{DEADLINE, Frame, Towline, Ws, keys, port, tcp_server, wait_until, ws_server};
 
 /// A run of the binary that a person looks at.
 struct Person {
@@ -75,6 +76,21 @@ impl Person {
 
     fn types(&self, keys: &str) {
         (&*self.pty).write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// The address that a server says it listens on.
+    #[track_caller]
+    fn listens(&self) -> String {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let screen = String::from_utf8_lossy(&self.screen.lock().unwrap()).into_owned();
+            let found = screen.split("listening on ").nth(1);
+            if let Some((address, _)) = found.and_then(|rest| rest.split_once("\r\n")) {
+                return address.to_owned();
+            }
+            assert!(Instant::now() < end, "{screen:?}");
+            thread::sleep(std::time::Duration::from_millis(5));
+        }
     }
 
     /// Waits for the end; the terminal must be in the mode in which it was.
@@ -299,16 +315,7 @@ fn a_dumb_terminal_gets_plain_lines() {
 fn the_server_of_a_hub_is_typed_into() {
     let mut person =
         Person::run(&["serve", "ws://127.0.0.1:0/", "--name-from=query", "--access-log=text"]);
-    person.sees("listening on ");
-    let end = Instant::now() + DEADLINE;
-    let address = loop {
-        let screen = String::from_utf8_lossy(&person.screen.lock().unwrap()).into_owned();
-        let found = screen.split("listening on ").nth(1).and_then(|rest| rest.split_once("\r\n"));
-        if let Some((address, _)) = found {
-            break address.to_owned();
-        }
-        assert!(Instant::now() < end, "{screen:?}");
-    };
+    let address = person.listens();
     person.sees(PROMPT);
     person.types("half");
     let mut anna = Ws::connect(&format!("{address}?name=anna"));
@@ -338,6 +345,34 @@ fn the_server_of_a_hub_is_typed_into() {
     person.types("/quit\r");
     assert_eq!(anna.until_close(), 1001);
     person.ends(0);
+}
+
+#[test]
+fn ssh_peers_are_listed_and_shown_the_door() {
+    let dir = TempDir::new().unwrap();
+    let (host, file) = (keys::write(HOST, dir.path()), dir.path().join("keys"));
+    let lines =
+        [line("environment=\"TOWLINE_NAME=anna\"", 1), line("environment=\"TOWLINE_NAME=bob\"", 2)];
+    fs::write(&file, lines.concat()).unwrap();
+    let (host, file) = (host.display().to_string(), file.display().to_string());
+    let server = ["serve", "ssh://127.0.0.1:0", "-", "--host-key", &host, "--authorized-keys"];
+    let mut person = Person::run(&[&server[..], &[&file]].concat());
+    let address = person.listens().replace("ssh://", "ssh://me@");
+    let join = |key| {
+        let flags = ssh::flags(dir.path(), port(&address), key);
+        Towline::connect(["-", &address]).args(flags).stdin_open().spawn()
+    };
+    let mut anna = join(1);
+    person.sees("anna joined");
+    let bob = join(2);
+    person.sees("bob joined");
+    person.types("/who\r");
+    person.sees("anna bob");
+    person.types("/kick bob\r");
+    person.sees("bob left");
+    bob.wait().code(14).stderr_has("removed");
+    person.types("still here\r");
+    anna.read_until("still here\n");
 }
 
 #[test]

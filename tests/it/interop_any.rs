@@ -18,11 +18,17 @@ fn ssh_and_curl_come_to_one_port() {
     let port = run.port().to_string();
     let known = dir.path().join("known_hosts");
     fs::write(&known, format!("[127.0.0.1]:{port} {}\n", keys::public(HOST))).unwrap();
-    let ssh = peers::program("ssh").args(["-F", "none", "-T", "-o", "BatchMode=yes", "-i"]);
-    let ssh = ssh.arg(key).args(["-o", &format!("UserKnownHostsFile={}", known.display())]);
+    let ssh = |options: &[&str]| {
+        let ssh = peers::program("ssh").args(["-F", "none", "-T", "-o", "BatchMode=yes", "-i"]);
+        let ssh = ssh.arg(&key).args(["-o", &format!("UserKnownHostsFile={}", known.display())]);
+        ssh.args(options).args(["-p", &port, "me@127.0.0.1"])
+    };
     let bytes = noise(5 << 20);
-    let ssh = ssh.args(["-p", &port, "me@127.0.0.1"]).stdin(bytes.clone());
-    ssh.run().code(0).stdout_bytes(bytes);
+    ssh(&[]).stdin(bytes.clone()).run().code(0).stdout_bytes(&bytes);
+    // Within TLS as well, whatever name is asked for.
+    let tls =
+        format!("ProxyCommand=openssl s_client -quiet -servername x -connect 127.0.0.1:{port}");
+    ssh(&["-o", &tls]).stdin(bytes.clone()).run().code(0).stdout_bytes(bytes);
     for scheme in ["http", "https"] {
         let page = format!("{scheme}://127.0.0.1:{port}/healthz");
         let curl = Towline::program("curl").args(["--silent", "--insecure", "--noproxy", "*"]);

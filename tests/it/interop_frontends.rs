@@ -7,7 +7,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::support::certs::Issued;
-use crate::support::{ClosedPort, Running, Towline, noise, peers, tcp_server};
+use crate::support::ssh::{HOST, line};
+use crate::support::{ClosedPort, Running, Towline, keys, noise, peers, tcp_server};
 
 /// A proxy that passes everything on to one server, and cuts a connection that has been quiet for
 /// a second; it is stopped when this is dropped.
@@ -117,6 +118,27 @@ fn echo_answers_through_a_front_end() {
         let run = Towline::connect([&front.address, "--pin", &front.pin, "--count=1"]);
         let run = run.stdin("over TLS\n").run();
         run.code(0).stdout("over TLS\n").stderr_is_empty();
+    }
+}
+
+#[test]
+fn ssh_gets_through_a_front_end() {
+    let dir = TempDir::new().unwrap();
+    let (host, key) = (keys::write(HOST, dir.path()), keys::write(1, dir.path()));
+    let [listed, known] = ["keys", "known_hosts"].map(|name| dir.path().join(name));
+    fs::write(&listed, line("", 1)).unwrap();
+    fs::write(&known, format!("s {}\n", keys::public(HOST))).unwrap();
+    let server = Towline::new().args(["serve", "ws://127.0.0.1:0/,ssh:", "exec:cat"]);
+    let server = server.arg("--authorized-keys").arg(listed).arg("--host-key").arg(host).spawn();
+    let bytes = noise(5 << 20);
+    for kind in KINDS {
+        let front = kind.start(&format!("127.0.0.1:{}", server.port()), true);
+        let towline = env!("CARGO_BIN_EXE_towline");
+        let proxy = format!("ProxyCommand={towline} connect {} --pin {}", front.address, front.pin);
+        let known = format!("UserKnownHostsFile={}", known.display());
+        let ssh = peers::program("ssh").args(["-F", "none", "-T", "-o", "BatchMode=yes", "-i"]);
+        let ssh = ssh.arg(&key).args(["-o", &proxy, "-o", &known, "me@s"]);
+        ssh.stdin(bytes.clone()).run().code(0).stdout_bytes(&bytes);
     }
 }
 

@@ -5,13 +5,13 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
+use crate::support::ssh::{HOST, line};
 use crate::support::{
     self, Output, Running, Towline, keys, noise, peers, sshd, tcp_server, wait_until,
 };
-
-const HOST: u8 = 100;
 
 /// A server that echoes, runs, and lets the key 1 forward, and a place that is open through it.
 struct Sshd {
@@ -174,6 +174,81 @@ fn ssh_forwards_unix_sockets() {
     let refused = format!("-R{}:{open}", path("other"));
     let run = sshd.ssh(1).args(options).args([&refused, ME]).run();
     run.code(255).stderr_has("remote port forwarding failed");
+}
+
+#[test]
+fn options_of_keys_hold_for_ssh() {
+    let keys = [
+        "restrict",
+        "from=\"10.0.0.0/8\"",
+        "expiry-time=\"20200101\"",
+        "expiry-time=\"20991231Z\",permitopen=\"127.0.0.1:1\",permitlisten=\"localhost:1\"",
+        "command=\"fail\",no-port-forwarding",
+        "no-such-option",
+        "from=\"127.0.0.0/8,!127.0.0.2\"",
+    ];
+    let keys = keys.iter().zip(1..).map(|(options, key)| line(options, key)).collect::<String>();
+    let sshd = Sshd::new(&format!("{keys}{}", line("cert-authority,principals=\"crew\"", 9)), &[]);
+    let run = |key: u8, args: &[&str]| sshd.ssh(key).args(args).stdin("x\n").run();
+    for (key, code) in [(1, 0), (2, 255), (3, 255), (4, 0), (5, 7), (6, 255), (7, 0), (8, 255)] {
+        let run = run(key, &["-T", ME, "cat"]);
+        run.code(code).stdout(if code == 255 { "" } else { "x\n" });
+    }
+    sshd.run
+        .stderr_line(|line| line.contains("no-such-option: it is unknown; the line is skipped"));
+    let (open, listen) = (format!("127.0.0.1:{}", sshd.echo.port()), "-Rlocalhost:0:localhost:1");
+    run(7, &["-W", &open, ME]).code(0).stdout("x\n");
+    for key in [1, 4, 5] {
+        run(key, &["-W", &open, ME]).code(255).stderr_has("administratively prohibited");
+        let run = run(key, &["-N", "-o", "ExitOnForwardFailure=yes", listen, ME]);
+        run.code(255).stderr_has("remote port forwarding failed");
+    }
+    run(1, &["-tt", ME]).code(255).stderr_has("PTY allocation request failed");
+
+    // An authority lets in whom it names, until the file says otherwise.
+    let key = keys::write(8, sshd.dir.path());
+    fs::write(key.with_extension("pub"), keys::public(8)).unwrap();
+    let authority = keys::write(9, sshd.dir.path());
+    let certify = |name: &str| {
+        let keygen = peers::program("ssh-keygen").args(["-q", "-I", "id", "-n", name]);
+        keygen.arg("-s").arg(&authority).arg(key.with_extension("pub")).run().code(0);
+    };
+    certify("me");
+    run(8, &["-T", ME, "cat"]).code(255);
+    certify("crew");
+    run(8, &["-T", ME, "cat"]).code(0).stdout("x\n");
+    let mut session = sshd.ssh(8).args(["-T", ME, "cat"]).stdin_open().spawn();
+    session.write("in\n");
+    session.read_until("in\n");
+    keys::replace(&sshd.dir.path().join("keys"), &[line("", 1)]);
+    session.wait().code(255).stderr_has("the key may not log in any more");
+}
+
+#[test]
+fn ssh_that_comes_back_takes_its_port_over() {
+    let sshd = Sshd::plain();
+    let (at, answers) = (free_port(), ["one", "two"]);
+    let places =
+        answers.map(|answer| tcp_server(move |mut it| it.write_all(answer.as_bytes()).unwrap()));
+    let forward = |to: &support::Server| {
+        let forward = format!("-R{at}:127.0.0.1:{}", to.port());
+        sshd.ssh(1).args(["-N", "-o", "ExitOnForwardFailure=yes", &forward, ME]).spawn()
+    };
+    let heard = || {
+        let mut text = String::new();
+        TcpStream::connect(("127.0.0.1", at)).unwrap().read_to_string(&mut text).unwrap();
+        text
+    };
+    let listens = || sshd.run.stderr().matches("for it").count();
+    let stale = forward(&places[0]);
+    wait_until("the first listens", || listens() == 1);
+    assert_eq!(heard(), "one");
+    // It is still there, and says nothing any more.
+    stale.signal(Signal::STOP);
+    let _back = forward(&places[1]);
+    wait_until("the second listens", || listens() == 2);
+    assert_eq!(heard(), "two");
+    stale.signal(Signal::CONT);
 }
 
 #[test]
