@@ -10,6 +10,7 @@ mod cut;
 mod forward;
 mod host_key;
 mod lines;
+mod listening;
 mod offers;
 mod ports;
 mod startups;

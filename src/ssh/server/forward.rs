@@ -2,7 +2,6 @@
 //! them.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,17 +10,15 @@ use std::{fmt, io};
 use russh::ChannelOpenFailure;
 use russh::server::{ChannelOpenHandle, Handle, Msg};
 use rustix::fs::Mode;
-use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::listening::{Listening, Socket};
 use super::offers::{Offer, Place};
-use super::ports::Port;
 use super::visit::Visit;
 use crate::context::Context;
 use crate::duplex::{ByteStream, Duplex};
-use crate::endpoint::{BoundUnix, HostPort, bind_tcp, bind_unix, dial_unix, tune_tcp};
+use crate::endpoint::{HostPort, bind_tcp, bind_unix, dial_unix};
 use crate::error::{Error, Result};
 use crate::framing::Framing;
 use crate::relay::{self, Pair};
@@ -52,19 +49,21 @@ impl Forwards {
         let Some(grant) = self.visit.grant() else { return };
         let mut offers = self.visit.server.offers.find(&(to.host.clone(), to.port));
         offers.retain(|((host, port), _)| grant.may_open(host, *port));
-        let ports: Vec<_> = offers.iter().map(|((_, port), _)| port.to_string()).collect();
-        match (offers.pop(), offers.is_empty()) {
-            (Some((place, offer)), true) => self.open_offer(offer, place, channel, reply).await,
-            (Some(_), false) => {
-                let ports = ports.join(", ");
-                self.log(format_args!("{} offers more than one port: {ports}", shown(&to.host)));
-                reply.reject(ChannelOpenFailure::UnknownChannelType).await;
+        match &offers[..] {
+            [(place, offer)] => {
+                self.open_offer(offer.clone(), place.clone(), channel, reply).await;
             }
-            (None, _) if to.port == 0 => {
+            [] if to.port == 0 => {
                 self.log(format_args!("{} offers it nothing", shown(&to.host)));
                 reply.reject(ChannelOpenFailure::ConnectFailed).await;
             }
-            (None, _) => {
+            [_, _, ..] => {
+                let ports: Vec<_> = offers.iter().map(|((_, port), _)| port.to_string()).collect();
+                let (host, ports) = (shown(&to.host), ports.join(", "));
+                self.log(format_args!("{host} offers more than one port: {ports}"));
+                reply.reject(ChannelOpenFailure::UnknownChannelType).await;
+            }
+            [] => {
                 let allowed = self.visit.may_open(&to);
                 let shown = shown(&to);
                 let dialling = async move {
@@ -260,106 +259,15 @@ impl Forwards {
 }
 
 /// An address, as long as is good to read.
-fn shown(address: &impl fmt::Display) -> String {
+pub(super) fn shown(address: &impl fmt::Display) -> String {
     report::cut(&address.to_string(), 80)
 }
 
 /// How long a former session may take to give a port up.
 const RELEASE: Duration = Duration::from_secs(2);
 
-/// What we listen on for a client.
-struct Listening {
-    visit: Arc<Visit>,
-    session: Handle,
-    /// As the client asked for it, with the port that was chosen.
-    at: Forward,
-}
-
-enum Socket {
-    Tcp(TcpListener),
-    Unix(BoundUnix),
-}
-
-impl Socket {
-    /// The next connection, and where it comes from.
-    async fn accept(&self) -> io::Result<(ByteStream, Option<SocketAddr>)> {
-        match self {
-            Self::Tcp(socket) => {
-                let (stream, from) = socket.accept().await?;
-                let _ = tune_tcp(&stream);
-                Ok((ByteStream::Tcp(stream), Some(from)))
-            }
-            Self::Unix(socket) => Ok((ByteStream::Unix(socket.accept().await?), None)),
-        }
-    }
-}
-
-impl Listening {
-    async fn run(self, sockets: Vec<Socket>, held: Port) {
-        let this = Arc::new(self);
-        let mut accepting = JoinSet::new();
-        for socket in sockets {
-            let this = this.clone();
-            accepting.spawn(async move {
-                loop {
-                    match socket.accept().await {
-                        Ok((stream, from)) => this.take(stream, from),
-                        // Out of descriptors, most likely: those that leave make room.
-                        Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-                    }
-                }
-            });
-        }
-        tokio::select! {
-            () = held.release.cancelled() => {}
-            () = this.visit.cx.stop.cancelled() => {}
-        }
-        // The sockets are closed when the place is said to be free.
-        accepting.shutdown().await;
-        drop(held);
-    }
-
-    /// Hands a connection on to the client.
-    fn take(self: &Arc<Self>, stream: ByteStream, from: Option<SocketAddr>) {
-        if self.visit.is_full() {
-            return;
-        }
-        let this = self.clone();
-        let share = self.visit.load.share();
-        self.visit.cx.peers.spawn(async move {
-            let opened = tokio::select! {
-                opened = this.open(from) => opened,
-                () = this.visit.over.cancelled() => return,
-            };
-            match opened {
-                Ok(channel) => {
-                    let channel = Channel::new(channel, Role::Forward, "", &this.visit.load);
-                    drop(share);
-                    join(stream, ByteStream::other(channel), &this.visit.cx).await;
-                }
-                Err(error) => {
-                    let (at, why) = (shown(&this.at), crate::ssh::failure(error));
-                    report::verbose(format_args!("{}: {at}: {why}", this.visit.address));
-                }
-            }
-        });
-    }
-
-    async fn open(&self, from: Option<SocketAddr>) -> Result<russh::Channel<Msg>, russh::Error> {
-        match &self.at {
-            Forward::Tcp(host, port) => {
-                let from = from.map(|it| (it.ip().to_canonical().to_string(), it.port()));
-                let (from, from_port) = from.unwrap_or_default();
-                let from_port = from_port.into();
-                self.session.channel_open_forwarded_tcpip(host, *port, from, from_port).await
-            }
-            Forward::Unix(path) => self.session.channel_open_forwarded_streamlocal(path).await,
-        }
-    }
-}
-
 /// Moves what there is to move, like plain sockets: to the end, or to that of the time to drain.
-async fn join(near: ByteStream, far: ByteStream, cx: &Context) {
+pub(super) async fn join(near: ByteStream, far: ByteStream, cx: &Context) {
     let mut options = relay::Options::new(cx, Framing::Raw);
     options.stop = options.kill.clone();
     let mut pair = Pair::new(Duplex::Bytes(near), Duplex::Bytes(far), &options.decoder);
