@@ -77,6 +77,7 @@ impl Engine {
             moved: Counts::default(),
             start: now,
             time: now,
+            now: 0,
             next_tick: now,
             timed: false,
             closing: None,
@@ -149,7 +150,9 @@ struct Worker {
     limits: Limits,
     moved: Counts,
     start: Instant,
+    /// The time of this round, and in tenths of a second since the start.
     time: Instant,
+    now: u32,
     next_tick: Instant,
     /// Whether any tunnel waits for a time.
     timed: bool,
@@ -198,6 +201,7 @@ impl Worker {
                 Err(_) => break,
             }
             self.time = Instant::now();
+            self.now = tenths(self.time - self.start);
             let mut rung = false;
             for event in &events {
                 let (token, flags) = (event.data.u64(), event.flags);
@@ -242,8 +246,7 @@ impl Worker {
     ) {
         let Some(Entry { flow, sockets, .. }) = self.slab.get_mut(key) else { return };
         let mut ends = Sockets { sockets, pipe: &mut self.pipe };
-        let now = tenths(self.time - self.start);
-        let mut turn = Turn { limits: &self.limits, now, moved: &mut self.moved };
+        let mut turn = Turn { limits: &self.limits, now: self.now, moved: &mut self.moved };
         let scratch = &mut self.scratch;
         // A panic is to end one tunnel, not all of the thread's.
         let whole = catch_unwind(AssertUnwindSafe(|| what(flow, &mut ends, scratch, &mut turn)));
@@ -289,7 +292,7 @@ impl Worker {
 
     fn insert(&mut self, arrival: Arrival) {
         let Arrival { sockets, early, extensions, tag, owner } = arrival;
-        let flow = Flow::new(owner, tag, extensions, tenths(self.time - self.start));
+        let flow = Flow::new(owner, tag, extensions, self.now);
         let key = self.slab.insert(Entry { flow, sockets, armed: [Armed::Out; 2] });
         let closing = self.closing;
         self.work(key, |flow, ends, _, turn| {

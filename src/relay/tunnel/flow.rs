@@ -1,24 +1,18 @@
 //! What a tunnel does, apart from its sockets: the same wherever they are.
 
 use std::io;
-use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::frames::{self, Found, Rules, Tracker};
+use super::frames::{Found, Rules, Tracker};
 use super::{End, Limits, Owner, SIDES};
 use crate::endpoint::Side;
 use crate::relay::{Count, Counts};
 
+mod ending;
+
 /// How much more has to come of a payload for it to be worth going through a kernel pipe.
 const BULK: u64 = 64 << 10;
-
-/// How long, in tenths of a second, a side may take to come to the end of its message and to answer
-/// our Close, or to end its connection after both Closes.
-const GRACE: u32 = 50;
-
-/// How long nothing may come, in tenths of a second, once one side has ended without a Close.
-const LINGER: u32 = 100;
 
 /// The two connections, as far as they can be read and written now. What would have to wait is
 /// [`io::ErrorKind::WouldBlock`].
@@ -73,14 +67,12 @@ struct Cold {
     owner: Box<dyn Owner>,
     tag: u32,
     extensions: bool,
-    /// Why it ends, where that is not the sides' own Close or end.
+    /// Why we end it, if we do.
     end: Option<End>,
     /// Whose Close came first.
     first: Option<Side>,
-    /// Who ended first.
-    gone: Option<Side>,
-    /// Why the side that hears nothing any more does not.
-    broken: Option<io::Error>,
+    /// Who ended or failed first.
+    gone: Option<End>,
     /// The code of our own Close.
     code: u16,
     /// When it is over at the latest.
@@ -154,7 +146,6 @@ impl Flow {
                 end: None,
                 first: None,
                 gone: None,
-                broken: None,
                 code: 0,
                 deadline: 0,
                 marked: None,
@@ -188,29 +179,6 @@ impl Flow {
     /// Whether it has to be looked at now and then, whatever the limits are.
     pub(super) fn is_timed(&self) -> bool {
         self.timed
-    }
-
-    /// Marks it for a Close, if it is one of those meant; see [`Self::close_marked`].
-    pub(super) fn mark(&mut self, tag: Option<u32>, code: u16) -> bool {
-        let meant = tag.is_none_or(|tag| tag == self.cold.tag);
-        if meant {
-            self.cold.marked = Some(code);
-        }
-        meant
-    }
-
-    /// Tells the owner.
-    pub(super) fn tell(self) {
-        let Self { lanes: [up, down], cold, .. } = self;
-        let count = |lane: &Lane| Count { bytes: lane.bytes, messages: lane.messages };
-        let counts = Counts { received: count(&up), sent: count(&down) };
-        let closed = |by| match by {
-            Side::Near => up.track.closed(),
-            Side::Far => down.track.closed(),
-        };
-        let said = cold.first.and_then(|by| closed(by).map(|code| End::Closed { by, code }));
-        let end = cold.end.or(said).or(cold.gone.map(End::Gone));
-        cold.owner.ended(&counts, end.unwrap_or(End::Closing(End::CUT)));
     }
 
     /// Passes on what was read behind the heads.
@@ -259,7 +227,7 @@ impl Flow {
                 tail.advance(len);
                 if tail.is_empty() {
                     lane.tail = None;
-                    self.settle(ends, turn);
+                    self.settle(ends);
                 }
             }
             Err(error) if waits(&error) => {}
@@ -283,7 +251,7 @@ impl Flow {
         if self.lane(from).sink != Sink::Open {
             self.overhear(from, rest);
         }
-        self.settle(ends, turn);
+        self.settle(ends);
     }
 
     /// Passes on what a side has said, up to its Close or to where our own stands instead, and
@@ -333,6 +301,7 @@ impl Flow {
                 self.pass(from, &chunk[..at], ends, turn);
                 self.mute(from);
                 self.cold.first.get_or_insert(from);
+                self.linger(turn);
             }
             Found::Message => {
                 self.pass(from, &chunk[..at], ends, turn);
@@ -352,74 +321,6 @@ impl Flow {
                 Found::Nothing => return,
                 Found::Close => drop(self.cold.first.get_or_insert(from)),
                 _ => {}
-            }
-        }
-    }
-
-    /// Closes both sides with our own Close, each as soon as a message to it has ended.
-    pub(super) fn close(&mut self, code: u16, why: End, ends: &mut impl Ends, turn: &Turn<'_>) {
-        if self.stage != Stage::Open {
-            return;
-        }
-        self.wait(GRACE, turn);
-        // A side's own Close is as good as ours, and it is under way.
-        if self.cold.first.is_some() {
-            return;
-        }
-        self.stage = Stage::Closing;
-        self.cold.end.get_or_insert(why);
-        self.cold.code = code;
-        for from in SIDES {
-            let lane = self.lane(from);
-            if lane.sink == Sink::Open && lane.track.between_messages() {
-                self.say_close(from, code, ends, turn);
-            }
-        }
-        self.settle(ends, turn);
-    }
-
-    /// Closes it if it was marked for this code and has not ended meanwhile.
-    pub(super) fn close_marked(&mut self, code: u16, ends: &mut impl Ends, turn: &Turn<'_>) {
-        if self.cold.marked == Some(code) {
-            self.close(code, End::Closing(code), ends, turn);
-        }
-    }
-
-    /// Ends it at once.
-    pub(super) fn cut(&mut self) {
-        self.cold.end.get_or_insert(End::Closing(End::CUT));
-        self.stage = Stage::Broken;
-    }
-
-    /// Looks what the time has come for.
-    pub(super) fn tick(&mut self, ends: &mut impl Ends, turn: &Turn<'_>) {
-        if self.timed && reached(turn.now, self.cold.deadline) {
-            let whole = self.lanes.iter().all(Lane::is_whole);
-            self.stage = if whole { Stage::Over } else { Stage::Broken };
-        }
-        if self.stage != Stage::Open || self.cold.first.is_some() {
-            return;
-        }
-        let limits = turn.limits;
-        if limits.idle.is_some_and(|idle| passed(self.active, turn.now, idle)) {
-            return self.close(1001, End::Idle, ends, turn);
-        }
-        let Some(ping) = limits.ping else { return };
-        for side in SIDES {
-            let lane = self.lane(side);
-            let patience = if lane.pinged { limits.ping_timeout } else { ping };
-            if lane.ended || !passed(lane.heard, turn.now, patience) {
-                continue;
-            }
-            if lane.pinged {
-                let why = io::Error::new(io::ErrorKind::TimedOut, "no answer to a ping");
-                return self.fail(side, why);
-            }
-            let back = self.lane(side.other());
-            if back.sink == Sink::Open && back.track.between_messages() && back.tail.is_none() {
-                let lane = self.lane_mut(side);
-                (lane.pinged, lane.heard) = (true, turn.now);
-                self.pass(side.other(), &frames::ping(side == Side::Far), ends, turn);
             }
         }
     }
@@ -478,106 +379,15 @@ impl Flow {
         }
     }
 
-    /// Says our own Close to the other side, in place of whatever else might come from this one.
-    fn say_close(&mut self, from: Side, code: u16, ends: &mut impl Ends, turn: &Turn<'_>) {
-        self.pass(from, &frames::close(code, from == Side::Near), ends, turn);
-        self.mute(from);
-    }
-
-    fn mute(&mut self, from: Side) {
-        let lane = self.lane_mut(from);
-        if lane.sink == Sink::Open {
-            lane.sink = Sink::Mute;
-        }
-    }
-
-    /// A side has ended its direction, or failed.
-    fn source_ended(
-        &mut self,
-        from: Side,
-        failed: Option<io::Error>,
-        ends: &mut impl Ends,
-        turn: &Turn<'_>,
-    ) {
-        self.lane_mut(from).ended = true;
-        if let Some(error) = failed
-            && self.stage == Stage::Open
-            && self.cold.first.is_none()
-        {
-            return self.fail(from, error);
-        }
-        self.cold.gone.get_or_insert(from);
-        if !self.timed {
-            self.wait(LINGER, turn);
-        }
-        self.settle(ends, turn);
-    }
-
-    /// A side could not be written to. What it said before is still to be read, and may tell why.
-    fn sink_failed(&mut self, to: Side, error: io::Error, ends: &mut impl Ends, turn: &Turn<'_>) {
-        let lane = self.lane_mut(to.other());
-        lane.sink = Sink::Deaf;
-        lane.tail = None;
-        self.cold.broken.get_or_insert(error);
-        if !self.timed {
-            self.wait(LINGER, turn);
-        }
-        self.settle(ends, turn);
-    }
-
-    fn fail(&mut self, side: Side, error: io::Error) {
-        self.cold.end.get_or_insert(End::Lost(side, error));
-        self.stage = Stage::Broken;
-    }
-
-    /// Passes on the ends of directions, and notices the end of all.
-    fn settle(&mut self, ends: &mut impl Ends, turn: &Turn<'_>) {
-        if self.is_over() {
-            return;
-        }
-        for from in SIDES {
-            let lane = self.lane_mut(from);
-            if lane.ended && lane.tail.is_none() && matches!(lane.sink, Sink::Open | Sink::Mute) {
-                lane.sink = Sink::Shut;
-                ends.end(from.other());
-            }
-        }
-        let orderly = self.cold.first.is_some() || self.stage == Stage::Closing;
-        for side in SIDES {
-            let (out, into) = (self.lane(side), self.lane(side.other()));
-            if out.ended && out.tail.is_none() && into.sink == Sink::Deaf && !orderly {
-                let why = self.cold.broken.take();
-                return self.fail(side, why.unwrap_or_else(|| io::ErrorKind::BrokenPipe.into()));
-            }
-        }
-        if !self.lanes.iter().all(Lane::is_done) {
-            return;
-        }
-        // A WebSocket's server ends the connection first. It is us for the client; but were it us
-        // for the backend too, its ports would be used up by connections in TIME_WAIT.
-        if self.stage == Stage::Closing || self.lanes.iter().any(|lane| lane.ended) {
-            self.stage = Stage::Over;
-        } else if !self.timed {
-            self.wait(GRACE, turn);
-        }
-    }
-
     /// Notes that so many bytes came.
     fn hear(&mut self, from: Side, len: u64, turn: &mut Turn<'_>) {
         let lane = self.lane_mut(from);
         (lane.heard, lane.pinged) = (turn.now, false);
         lane.bytes += len;
         lane_of(turn.moved, from).bytes += len;
-        // One side has ended without a Close, and the other has not yet.
-        if self.timed && self.stage == Stage::Open && self.cold.first.is_none() {
-            self.wait(LINGER, turn);
+        if self.timed {
+            self.linger(turn);
         }
-    }
-
-    /// Sets the time at which it is over.
-    fn wait(&mut self, tenths: u32, turn: &Turn<'_>) {
-        self.timed = true;
-        self.cold.deadline = turn.now.wrapping_add(tenths);
     }
 
     /// What is asked of a side's frames. The backend is trusted.
@@ -612,12 +422,5 @@ fn waits(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
-/// Whether a moment has come; the clock may have begun anew.
-fn reached(now: u32, moment: u32) -> bool {
-    now.wrapping_sub(moment) < u32::MAX / 2
-}
-
-/// Whether so much time has passed.
-fn passed(since: u32, now: u32, time: Duration) -> bool {
-    u128::from(now.wrapping_sub(since)) * 100 >= time.as_millis()
-}
+#[cfg(test)]
+mod tests;

@@ -275,7 +275,7 @@ async fn a_stalled_client_stops_its_backend_and_nobody_else() {
     for threads in WAYS {
         let rig = Rig::new(threads, Limits::default()).await;
         let mut other = Rig::on(&rig.tunnels, 0, [Vec::new(), Vec::new()]).await;
-        const ALL: u64 = 256 << 20;
+        const ALL: u64 = 64 << 20;
         let (mut backend, mut client) = (rig.backend, rig.client);
         let writer = tokio::spawn(async move {
             backend.write_all(&[&b"\x82\x7f"[..], &ALL.to_be_bytes()].concat()).await.unwrap();
