@@ -87,13 +87,18 @@ impl Pumps {
     pub(super) fn add(&self, tunnel: Tunnel) {
         let Tunnel { near, far, early, extensions, tag, owner } = tunnel;
         let place = Place::take(&self.0, tag);
-        let pump = Pump {
+        let mut pump = Pump {
             flow: Flow::new(owner, tag, extensions, self.0.now()),
             halves: [near, far].map(|stream| Half { stream, dirty: false, ending: false }),
+            early: Some(Box::new(early)),
             lookout: Lookout::default(),
             place,
         };
-        tokio::spawn(pump.run(early));
+        // The goodbye is boxed, so that its room is not held all the time.
+        tokio::spawn(async move {
+            poll_fn(|cx| pump.poll(cx)).await;
+            Box::pin(pump.goodbye()).await;
+        });
     }
 
     pub(super) fn drain(&self, tag: Option<u32>, code: u16, within: Duration) {
@@ -169,6 +174,8 @@ impl Drop for Place {
 struct Pump {
     flow: Flow,
     halves: [Half; 2],
+    /// What was read behind the heads, until it is passed on.
+    early: Option<Box<[Vec<u8>; 2]>>,
     lookout: Lookout,
     place: Place,
 }
@@ -182,22 +189,21 @@ struct Half {
 }
 
 impl Pump {
-    async fn run(mut self, early: [Vec<u8>; 2]) {
-        let mut early = Some(early);
-        poll_fn(|cx| self.poll(cx, early.take())).await;
+    async fn goodbye(self) {
         let Self { flow, halves: [near, far], place, .. } = self;
-        tokio::join!(near.finish(flow.is_broken()), far.finish(flow.is_broken()));
+        let broken = flow.is_broken();
+        tokio::join!(near.finish(broken), far.finish(broken));
         drop(place);
         flow.tell();
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>, early: Option<[Vec<u8>; 2]>) -> Poll<()> {
-        let Self { flow, halves, lookout, place } = self;
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { flow, halves, early, lookout, place } = self;
         let Shared { limits, totals, .. } = &*place.shared;
         let mut moved = Counts::default();
         let mut turn = Turn { limits, now: place.shared.now(), moved: &mut moved };
         let mut ends = Ready { halves, cx, moved: false };
-        if let Some(early) = early {
+        if let Some(early) = early.take() {
             flow.begin(&early, &mut ends, &mut turn);
         }
         place.desk.waker.register(ends.cx.waker());
