@@ -241,6 +241,19 @@ complete -c towline -n "__fish_towline_using_subcommand proxy" -l keep-alive -d 
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-idle -d 'How many connections without a request are kept to a backend' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-header -d 'The largest request head' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l threads -d 'How many threads move what WebSockets say [default: one a core]' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l balance -d 'How the next backend is chosen: least, round-robin, random, hash:KEY or sticky[:COOKIE]' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l retries -d 'To how many other backends a request is offered when one fails; never after the 101' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-fails -d 'After how many failures in a row a backend is left out; 0 is never' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l fail-pause -d 'How long a backend that has failed is left out; twice as long each time, up to a minute, and a little at random' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l slow-start -d 'How long a backend that comes back gets only a part of what would be its, which grows until then' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-per-backend -d 'How many requests and WebSockets a backend may have at once [default: any number]' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l queue-timeout -d 'How long a request waits where all backends have --max-per-backend, before it gets a 503' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l resolve-interval -d 'How often the name of a backend is looked up; each of its addresses is a backend of its own' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l check -d 'Ask backends whether they are there: tcp, http:/PATH, ws:/PATH or ws:/PATH:SEND=EXPECT' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l check-interval -d 'The time between two checks' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l check-timeout -d 'How long a check may take' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l check-rise -d 'How many good checks in a row bring a backend back' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l check-fall -d 'How many bad checks in a row take a backend out; the first check of all does it alone' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l admin -d 'Serve /metrics for Prometheus, /healthz, the state of the /backends, and POST /drain on this address, as 127.0.0.1:9100' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l status -d 'When to show the backends live, below what is logged' -r -f -a "auto\t'On a terminal'
 always\t'Everywhere'

@@ -16,6 +16,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 use crate::endpoint::{Endpoint, Rule};
 use crate::framing::Framing;
 use crate::probe::Script;
+use crate::proxy::{Check, Policy};
 use crate::ssh::Reach;
 use crate::ssh::forward::{Dynamic, Local, Remote, Stdio};
 
@@ -340,6 +341,9 @@ pub struct ProxyArgs {
     pub proxying: ProxyingArgs,
 
     #[command(flatten)]
+    pub balancing: BalancingArgs,
+
+    #[command(flatten)]
     pub sight: SightArgs,
 
     #[command(flatten)]
@@ -387,6 +391,92 @@ pub struct ProxyingArgs {
     /// How many threads move what WebSockets say [default: one a core]
     #[arg(long, value_name = "N", value_parser = value::at_least_one)]
     pub threads: Option<usize>,
+}
+
+/// Balancing
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Balancing")]
+pub struct BalancingArgs {
+    /// How the next backend is chosen: least, round-robin, random, hash:KEY or sticky[:COOKIE]
+    ///
+    /// All heed weights. `least` takes the one with the fewest requests and WebSockets, `random` the
+    /// better of two. `hash:ip`, `hash:path`, `hash:header:NAME` and `hash:cookie:NAME` send what has
+    /// the same client, path, header or cookie to the same backend, as long as that has no more than
+    /// about a quarter above its part; when a backend leaves, only what it had moves. `sticky` gives
+    /// each client a cookie (`towline`, if no other name is given) that names its backend by a hash.
+    #[arg(long, value_name = "POLICY", default_value = "least")]
+    pub balance: Policy,
+
+    /// To how many other backends a request is offered when one fails; never after the 101
+    ///
+    /// A WebSocket is offered again where a backend cannot be reached, does not answer, or answers
+    /// 502, 503 or 504; a plain request where a backend cannot be reached, and one that may be
+    /// repeated and has no body also where the connection is lost before the answer.
+    #[arg(long, value_name = "N", default_value = "2")]
+    pub retries: usize,
+
+    /// After how many failures in a row a backend is left out; 0 is never
+    ///
+    /// A failure is a connection that cannot be made, a timeout, a wrong 101, a 502, 503 or 504. After
+    /// a pause (see --fail-pause) one request is the trial of whether it is back. The last backend is
+    /// left out only where it cannot be reached at all, and the pause does not grow. Where none is
+    /// left the answer is 503 with a Retry-After.
+    #[arg(long, value_name = "N", default_value = "3")]
+    pub max_fails: usize,
+
+    /// How long a backend that has failed is left out; twice as long each time, up to a minute, and a little at random
+    #[arg(long, value_name = "DUR", default_value = "1s", value_parser = duration)]
+    pub fail_pause: Duration,
+
+    /// How long a backend that comes back gets only a part of what would be its, which grows until then
+    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = duration)]
+    pub slow_start: Duration,
+
+    /// How many requests and WebSockets a backend may have at once [default: any number]
+    #[arg(long, value_name = "N", value_parser = value::at_least_one)]
+    pub max_per_backend: Option<usize>,
+
+    /// How long a request waits where all backends have --max-per-backend, before it gets a 503
+    #[arg(long, value_name = "DUR", default_value = "1s", value_parser = duration, requires = "max_per_backend")]
+    pub queue_timeout: Duration,
+
+    /// How often the name of a backend is looked up; each of its addresses is a backend of its own
+    ///
+    /// Backends whose address has gone from the name get nothing more, and keep what they have. The
+    /// two loopback addresses, as of `localhost`, are one backend.
+    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = duration)]
+    pub resolve_interval: Duration,
+
+    #[command(flatten)]
+    pub checks: CheckArgs,
+}
+
+/// Checks of backends
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Balancing")]
+pub struct CheckArgs {
+    /// Ask backends whether they are there: tcp, http:/PATH, ws:/PATH or ws:/PATH:SEND=EXPECT
+    ///
+    /// `tcp` connects, `http:` wants a 2xx or 3xx, `ws:` a WebSocket, whose handshake is verified.
+    /// With SEND, that is sent as a text message, and one that contains EXPECT has to come back.
+    #[arg(long, value_name = "CHECK")]
+    pub check: Option<Check>,
+
+    /// The time between two checks
+    #[arg(long, value_name = "DUR", default_value = "5s", value_parser = duration, requires = "check")]
+    pub check_interval: Duration,
+
+    /// How long a check may take
+    #[arg(long, value_name = "DUR", default_value = "2s", value_parser = duration, requires = "check")]
+    pub check_timeout: Duration,
+
+    /// How many good checks in a row bring a backend back
+    #[arg(long, value_name = "N", default_value = "2", requires = "check")]
+    pub check_rise: u32,
+
+    /// How many bad checks in a row take a backend out; the first check of all does it alone
+    #[arg(long, value_name = "N", default_value = "3", requires = "check")]
+    pub check_fall: u32,
 }
 
 /// Seeing what a proxy does

@@ -23,7 +23,7 @@ pub mod probe;
 pub mod recording;
 
 pub mod http;
-mod proxy;
+pub mod proxy;
 pub mod site;
 pub mod ssh;
 pub mod tls;

@@ -22,6 +22,7 @@ mod exchange;
 mod figures;
 mod front;
 mod head;
+mod health;
 mod status;
 mod upgrade;
 mod visit;
@@ -29,11 +30,14 @@ mod visit;
 use balance::Pool;
 use figures::Refusals;
 
+pub use balance::policy::Policy;
+pub use health::check::Check;
+
 /// What all connections of one run share.
 pub(crate) struct Proxy {
     cx: Arc<Context>,
     args: ProxyArgs,
-    pool: Pool,
+    pool: Arc<Pool>,
     tunnels: Tunnels,
     refusals: Refusals,
     /// How many WebSockets there have been.
@@ -53,7 +57,7 @@ impl Proxy {
             police: false,
             max_message: None,
         };
-        let pool = Pool::new(args.backends());
+        let pool = Pool::new(args.backends(), &args.balancing, &cx);
         let tunnels = Tunnels::new(args.threads(), limits)?;
         let (refusals, opened) = (Refusals::default(), AtomicU64::new(0));
         Ok(Arc::new(Self { cx, args, pool, tunnels, refusals, opened }))

@@ -1,14 +1,15 @@
 //! Addresses as the two sides of an HTTP proxy: where requests come in, and the servers to pass
 //! them on to. On both `http:` means `ws:`, since one port serves both.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::address::split_hops;
 use super::tls::Tls;
-use super::{Call, Endpoint, Ground, Hop, Tcp};
+use super::{Call, Endpoint, Ground, Hop, HostPort, Tcp};
 use crate::accept::Listener;
 use crate::context::Context;
-use crate::duplex::ByteStream;
+use crate::duplex::{ByteStream, Duplex};
 use crate::error::{Error, Kind, Result};
 
 impl Endpoint {
@@ -91,15 +92,52 @@ impl Endpoint {
         Ok(listener)
     }
 
-    /// Opens a connection to this server.
-    pub(crate) async fn open_web(&self, call: &Call<'_>) -> Result<ByteStream> {
-        let before = &self.hops[..self.hops.len() - 1];
-        let ground = Ground::after(before, call).await?;
+    /// Whether it is a server to connect to, and no program, file or room.
+    pub(crate) fn is_socket(&self) -> bool {
+        matches!(self.last(), Hop::Ws(_) | Hop::Unix(_) | Hop::Tcp(_) | Hop::Tls(_))
+    }
+
+    /// The name that this machine looks up to reach this server, if it has one.
+    pub(crate) fn name(&self) -> Option<HostPort> {
+        let [Hop::Ws(ws)] = &self.hops[..] else { return None };
+        Some(ws.host_port()).filter(|it| !it.host.is_empty() && it.host.parse::<IpAddr>().is_err())
+    }
+
+    /// Opens a connection to this server, `at` one of the addresses of its name if that is given.
+    pub(crate) async fn open_web(
+        &self,
+        at: Option<SocketAddr>,
+        call: &Call<'_>,
+    ) -> Result<ByteStream> {
+        let ground = self.ground(at, call).await?;
         let opened = match self.last() {
             Hop::Ws(ws) => ws.open(ground, call).await,
-            other => other.connect(ground, call).await.map(super::Duplex::into_bytes),
+            other => other.connect(ground, call).await.map(Duplex::into_bytes),
         };
         opened.map_err(|error| self.last().blame(error))
+    }
+
+    /// Opens a WebSocket at a path of this server; else as [`Endpoint::open_web`].
+    pub(crate) async fn open_websocket(
+        &self,
+        at: Option<SocketAddr>,
+        path: &str,
+        call: &Call<'_>,
+    ) -> Result<Duplex> {
+        let stream = self.open_web(at, call).await?;
+        let target = format!("ws://{}{}{path}", self.authority(), self.base());
+        // TLS, if there is any, is part of the stream.
+        Self::parse_web(&target)?.last().connect(Ground::Stream(stream), call).await
+    }
+
+    /// What its last hop stands on.
+    async fn ground(&self, at: Option<SocketAddr>, call: &Call<'_>) -> Result<Ground> {
+        let Some(at) = at else {
+            return Ground::after(&self.hops[..self.hops.len() - 1], call).await;
+        };
+        let place = HostPort { host: at.ip().to_string(), port: at.port() };
+        let opened = Ground::Here.open(&place, call).await;
+        opened.map(Ground::Stream).map_err(|error| self.last().blame(error))
     }
 }
 

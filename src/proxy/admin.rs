@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::Proxy;
 use super::backend::Backend;
+use super::health::State;
 use crate::accept::{Incoming, in_time};
 use crate::http::{self, Request};
 use crate::report;
@@ -32,24 +33,28 @@ pub(super) async fn serve(incoming: Incoming, proxy: &Proxy) {
 
 /// What is told of a backend.
 #[derive(Serialize)]
-struct State<'a> {
+struct Told<'a> {
     name: &'a str,
+    state: State,
     weight: usize,
     live: usize,
     websockets: u64,
     requests: u64,
     failures: u64,
+    last_error: Option<String>,
 }
 
-impl<'a> From<&'a Backend> for State<'a> {
-    fn from(backend: &'a Backend) -> Self {
+impl<'a> Told<'a> {
+    fn of(backend: &'a Backend) -> Self {
         Self {
             name: &backend.name,
+            state: backend.health.state(),
             weight: backend.weight,
             live: backend.live(),
             websockets: backend.figures.websockets.get(),
             requests: backend.figures.requests.get(),
             failures: backend.figures.failures.get(),
+            last_error: backend.health.last_error(),
         }
     }
 }
@@ -67,7 +72,8 @@ impl Proxy {
             ("GET" | "HEAD", "/healthz") => Answer::text(200, "OK", "ok\n"),
             ("GET" | "HEAD", "/metrics") => Answer::metrics(self.page()),
             ("GET" | "HEAD", "/backends") => {
-                let all: Vec<State<'_>> = self.pool.backends().map(State::from).collect();
+                let backends = self.pool.backends();
+                let all: Vec<_> = backends.iter().map(|it| Told::of(it)).collect();
                 Answer::json(&all)
             }
             ("POST", "/drain") => {

@@ -1,14 +1,20 @@
 //! A server that requests are passed on to.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::cmp::Ordering;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use futures_util::FutureExt;
 use tokio::io::AsyncReadExt;
+use tokio::sync::Notify;
 
+use super::balance::hash;
 use super::figures::Figures;
+use super::health::Health;
 use crate::accept::Peer;
 use crate::context::Context;
 use crate::duplex::ByteStream;
@@ -17,15 +23,24 @@ use crate::error::Result;
 use crate::lock::lock;
 use crate::trace::Trace;
 
-/// One backend.
+/// One backend: a server at one place.
 pub(super) struct Backend {
     pub(super) endpoint: Arc<Endpoint>,
+    /// The address to go to, if it is one of several that its name has.
+    pub(super) at: Option<SocketAddr>,
     /// Its address, for people.
-    pub(super) name: String,
+    pub(super) name: Arc<str>,
+    /// What it is called where its address is nobody's business.
+    pub(super) id: u64,
     pub(super) weight: usize,
     pub(super) figures: Figures,
+    pub(super) health: Health,
     /// Requests and WebSockets that it has now.
     live: AtomicUsize,
+    /// When it is to be next, where all are to be equal; see [`Backend::take_turn`].
+    turn: AtomicU64,
+    /// Told of every place that becomes free.
+    freed: Arc<Notify>,
     /// Connections that wait for another request, the latest last.
     idle: Mutex<Vec<(ByteStream, Instant)>>,
 }
@@ -40,30 +55,68 @@ pub(super) struct Back {
 }
 
 impl Backend {
-    pub(super) fn new(endpoint: Endpoint, weight: usize) -> Arc<Self> {
-        let name = format!("{endpoint:#}");
-        let (live, idle) = (AtomicUsize::new(0), Mutex::default());
-        let (endpoint, figures) = (Arc::new(endpoint), Figures::default());
-        Arc::new(Self { endpoint, name, weight, figures, live, idle })
+    pub(super) fn new(
+        endpoint: Arc<Endpoint>,
+        at: Option<SocketAddr>,
+        weight: usize,
+        freed: Arc<Notify>,
+    ) -> Arc<Self> {
+        let name: Arc<str> = match at {
+            Some(at) => format!("{endpoint:#}[{}]", at.ip()).into(),
+            None => format!("{endpoint:#}").into(),
+        };
+        Arc::new(Self {
+            id: hash::of(name.as_bytes()),
+            figures: Figures::default(),
+            health: Health::new(name.clone()),
+            endpoint,
+            at,
+            name,
+            weight,
+            live: AtomicUsize::new(0),
+            turn: AtomicU64::new(0),
+            freed,
+            idle: Mutex::default(),
+        })
     }
 
     /// Requests and WebSockets that it has now.
     pub(super) fn live(&self) -> usize {
-        self.live.load(Ordering::Relaxed)
+        self.live.load(Relaxed)
     }
 
-    pub(super) fn share(self: &Arc<Self>) -> Share {
-        self.live.fetch_add(1, Ordering::Relaxed);
-        Share(self.clone())
+    /// Compares what two have to do, each for its weight, without dividing.
+    pub(super) fn load(&self, other: &Self) -> Ordering {
+        (self.live() * other.weight).cmp(&(other.live() * self.weight))
     }
 
-    /// A new connection on behalf of a client.
-    pub(super) async fn dial(&self, peer: &Peer, cx: &Arc<Context>) -> Result<Back> {
+    /// One more request or WebSocket, if it has fewer than `most`.
+    pub(super) fn share(self: &Arc<Self>, most: usize) -> Option<Share> {
+        let more = |live| (live < most).then_some(live + 1);
+        self.live.fetch_update(Relaxed, Relaxed, more).ok()?;
+        Some(Share(self.clone()))
+    }
+
+    /// The backend with the least turn is next.
+    pub(super) fn turn(&self) -> u64 {
+        self.turn.load(Relaxed)
+    }
+
+    /// Moves its turn on, by the less the greater its weight is. `clock` is the latest turn that was
+    /// taken: one that comes late begins there, so that it has nothing to catch up with.
+    pub(super) fn take_turn(&self, clock: &AtomicU64) {
+        // Weights are up to 1000, and must still differ when divided by.
+        const ROUND: u64 = 1 << 20;
+        let now = clock.fetch_max(self.turn(), Relaxed).max(self.turn());
+        self.turn.store(now + ROUND / self.weight as u64, Relaxed);
+    }
+
+    /// A new connection, on behalf of a client if there is one.
+    pub(super) async fn dial(&self, peer: Option<&Peer>, cx: &Arc<Context>) -> Result<Back> {
         let trace = Trace::default();
-        let (near, side) = (Shape::Bytes, Side::Far);
-        let call = Call { cx, near, side, peer: Some(peer), trace: &trace };
+        let call = Call { cx, near: Shape::Bytes, side: Side::Far, peer, trace: &trace };
         let patience = cx.shared.dial.connect_timeout;
-        let opening = self.endpoint.open_web(&call);
+        let opening = self.endpoint.open_web(self.at, &call);
         let stream = in_connect_time(&call, patience, &self.name, opening).await?;
         Ok(Back { stream, buf: BytesMut::new() })
     }
@@ -90,6 +143,12 @@ impl Backend {
     }
 }
 
+impl Share {
+    pub(super) fn backend(&self) -> &Arc<Backend> {
+        &self.0
+    }
+}
+
 impl std::ops::Deref for Share {
     type Target = Backend;
 
@@ -100,6 +159,21 @@ impl std::ops::Deref for Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.0.live.fetch_sub(1, Ordering::Relaxed);
+        self.0.live.fetch_sub(1, Relaxed);
+        self.0.freed.notify_one();
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Backends of these weights, where nobody is.
+    pub(in crate::proxy) fn backends(weights: &[usize]) -> Vec<Arc<Backend>> {
+        let backend = |(i, weight): (usize, &usize)| {
+            let endpoint = Endpoint::parse_web(&format!("http://192.0.2.{i}")).unwrap();
+            Backend::new(Arc::new(endpoint), None, *weight, Arc::default())
+        };
+        weights.iter().enumerate().map(backend).collect()
     }
 }

@@ -1,43 +1,256 @@
 //! Which backend is next.
 
-use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use super::backend::{Backend, Share};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+use super::backend::{Back, Backend, Share};
+use super::head;
+use super::health::{Door, check};
+use crate::accept::Peer;
+use crate::cli::BalancingArgs;
+use crate::context::Context;
 use crate::endpoint::Endpoint;
+use crate::error::{Error, Kind};
+use crate::http::Request;
+use crate::lock::lock;
+use crate::site::Answer;
+
+pub(super) mod hash;
+mod names;
+pub(super) mod policy;
 
 /// Backends that do the same.
 pub(super) struct Pool {
-    backends: Vec<Arc<Backend>>,
+    args: BalancingArgs,
+    cx: Arc<Context>,
+    /// Replaced as a whole when names get other addresses.
+    backends: RwLock<Arc<[Arc<Backend>]>>,
+    /// The latest turn that was taken.
+    clock: AtomicU64,
+    /// Told of every place that becomes free.
+    freed: Arc<Notify>,
+    /// Held while a backend is left out, such that never two leave at once and leave nobody.
+    leaving: Mutex<()>,
+}
+
+/// The backends that one request is offered to, one after the other.
+pub(super) struct Attempts<'a> {
+    pool: &'a Pool,
+    /// By what the request asks for a certain one.
+    wish: Option<u64>,
+    /// Whether it does no harm if two get it.
+    pub(super) repeatable: bool,
+    tried: Vec<Arc<Backend>>,
+    /// Whether this one shows if the backend is there again.
+    trial: bool,
+    failure: Option<Error>,
+}
+
+/// What there is for a request.
+enum Pick {
+    One(Share),
+    /// Those that are there have all they may have.
+    Busy,
+    Nobody,
 }
 
 impl Pool {
-    pub(super) fn new(backends: impl IntoIterator<Item = (Endpoint, usize)>) -> Self {
-        let backends =
-            backends.into_iter().map(|(endpoint, weight)| Backend::new(endpoint, weight));
-        Self { backends: backends.collect() }
+    /// Backends and their weights. Their names are looked up, and they are checked, for as long as
+    /// the pool lives.
+    pub(super) fn new(
+        backends: impl IntoIterator<Item = (Endpoint, usize)>,
+        args: &BalancingArgs,
+        cx: &Arc<Context>,
+    ) -> Arc<Self> {
+        let freed = Arc::new(Notify::new());
+        let backend =
+            |(endpoint, weight)| Backend::new(Arc::new(endpoint), None, weight, freed.clone());
+        let backends: Arc<[_]> = backends.into_iter().map(backend).collect();
+        let pool = Arc::new(Self {
+            args: args.clone(),
+            cx: cx.clone(),
+            backends: RwLock::new(backends.clone()),
+            clock: AtomicU64::new(0),
+            freed,
+            leaving: Mutex::default(),
+        });
+        for backend in &*backends {
+            pool.watch(backend);
+            names::follow(backend, &pool);
+        }
+        pool
     }
 
-    /// All of them.
-    pub(super) fn backends(&self) -> impl Iterator<Item = &Backend> {
-        self.backends.iter().map(|backend| &**backend)
+    /// For a request of this client.
+    pub(super) fn attempts(&self, request: &Request, peer: &Peer) -> Attempts<'_> {
+        const IDEMPOTENT: [&str; 6] = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"];
+        Attempts {
+            pool: self,
+            wish: self.args.balance.wish(request, peer),
+            repeatable: IDEMPOTENT.contains(&request.method.as_str()) && !request.has_body(),
+            tried: Vec::new(),
+            trial: false,
+            failure: None,
+        }
     }
 
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.backends.len()
+    /// Whether a backend is still one of these.
+    pub(super) fn has(&self, backend: &Arc<Backend>) -> bool {
+        is_one_of(backend, self.backends().iter())
     }
 
-    /// The next backend for a request, but none of those that were tried for it already.
-    pub(super) fn pick(&self, tried: &[Share]) -> Option<Share> {
-        let fresh = |backend: &&Arc<Backend>| {
-            !tried.iter().any(|it| std::ptr::eq(&**it, Arc::as_ptr(backend)))
-        };
-        // Shares are compared as fractions of the weight, without dividing.
-        let best = self
-            .backends
-            .iter()
-            .filter(fresh)
-            .min_by(|a, b| ((a.live() + 1) * b.weight).cmp(&((b.live() + 1) * a.weight)));
-        best.map(Backend::share)
+    /// Sends a backend nothing more; what it has goes on. False if none has this name.
+    #[allow(dead_code, reason = "for those who drain backends")]
+    pub(super) fn drain(&self, name: &str) -> bool {
+        self.set_draining(name, true)
     }
+
+    /// Lets a backend that is drained have its part again. False if none has this name.
+    #[allow(dead_code, reason = "for those who drain backends")]
+    pub(super) fn restore(&self, name: &str) -> bool {
+        self.set_draining(name, false)
+    }
+
+    fn set_draining(&self, name: &str, draining: bool) -> bool {
+        let backends = self.backends();
+        let mut named = backends.iter().filter(|it| &*it.name == name).peekable();
+        let known = named.peek().is_some();
+        named.for_each(|it| it.health.set_draining(draining));
+        known
+    }
+
+    /// The backends that there are now.
+    pub(super) fn backends(&self) -> Arc<[Arc<Backend>]> {
+        self.backends.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Checks a backend from now on, if there is something to check.
+    fn watch(self: &Arc<Self>, backend: &Arc<Backend>) {
+        let args = &self.args.checks;
+        if let Some(check) = args.check.clone().filter(|_| backend.endpoint.is_socket()) {
+            let pool = Arc::downgrade(self);
+            let watching =
+                check::watch(check, args.clone(), backend.clone(), pool, self.cx.clone());
+            tokio::spawn(watching);
+        }
+    }
+
+    /// Whether one that is left out would leave others.
+    fn others_are_in(&self, backend: &Backend) -> bool {
+        self.backends().iter().any(|it| !std::ptr::eq(&**it, backend) && it.health.is_in())
+    }
+}
+
+impl Attempts<'_> {
+    /// The next backend, once it has a place; none if the request has been offered often enough.
+    pub(super) async fn next(&mut self) -> Option<Share> {
+        if self.tried.len() > self.pool.args.retries {
+            return None;
+        }
+        let deadline = Instant::now() + self.pool.args.queue_timeout;
+        loop {
+            // Before it is looked whether there is a place, so that none is missed.
+            let freed = self.pool.freed.notified();
+            match self.pick() {
+                Pick::One(share) => return Some(share),
+                Pick::Busy if timeout_at(deadline, freed).await.is_ok() => {}
+                Pick::Busy | Pick::Nobody => return None,
+            }
+        }
+    }
+
+    fn pick(&mut self) -> Pick {
+        let args = &self.pool.args;
+        let most = args.max_per_backend.unwrap_or(usize::MAX);
+        let backends = self.pool.backends();
+        let (mut open, mut cold, mut ajar) = (Vec::new(), Vec::new(), Vec::new());
+        let mut busy = false;
+        for backend in backends.iter().filter(|it| !is_one_of(it, self.tried.iter())) {
+            match backend.health.door(args.slow_start) {
+                Door::Shut => {}
+                _ if backend.live() >= most => busy = true,
+                Door::Ajar => ajar.push(backend),
+                // Those who have been there before are used to it.
+                Door::Open(warmth)
+                    if self.wish != Some(backend.id) && fastrand::f64() >= warmth =>
+                {
+                    cold.push(backend);
+                }
+                Door::Open(_) => open.push(backend),
+            }
+        }
+        let open = if open.is_empty() { cold } else { open };
+        // Where one may still be away is shown by a request that others can answer, too.
+        if !self.repeatable && !open.is_empty() {
+            ajar.clear();
+        }
+        let (balance, all) = (&args.balance, [&open[..], &ajar].concat());
+        let first = balance.favourite(self.wish, &all).or(ajar.first().copied());
+        let is_ajar = first.is_some_and(|it| is_one_of(it, ajar.iter().copied()));
+        self.trial = is_ajar && first.is_some_and(|it| it.health.claim(args));
+        let second = || balance.favourite(self.wish, &open).or_else(|| balance.best(&open));
+        match first.filter(|_| self.trial || !is_ajar).or_else(second) {
+            Some(backend) => {
+                backend.take_turn(&self.pool.clock);
+                // Another request may just have got the last place.
+                backend.share(most).map_or_else(|| self.pick(), Pick::One)
+            }
+            None if busy => Pick::Busy,
+            None => Pick::Nobody,
+        }
+    }
+
+    /// Connects to a backend; none if it cannot be reached.
+    pub(super) async fn dial(&mut self, share: &Share, peer: &Peer) -> Option<Back> {
+        match share.dial(Some(peer), &self.pool.cx).await {
+            Ok(back) => Some(back),
+            Err(error) => {
+                self.count(share, error, true);
+                None
+            }
+        }
+    }
+
+    /// A backend has answered with this status, though it may say that what is behind it is away.
+    pub(super) fn answered(&mut self, share: &Share, status: u16) {
+        match status {
+            502..=504 => {
+                let what = format_args!("HTTP {status}");
+                self.count(share, Error::new(Kind::Status(status), what), false);
+            }
+            _ => share.health.succeeded(self.trial),
+        }
+    }
+
+    /// A backend has not answered as it should.
+    pub(super) fn failed(&mut self, share: &Share, error: Error) {
+        self.count(share, error, false);
+    }
+
+    /// The last one that is left is left out only where nobody could be served anyway.
+    fn count(&mut self, share: &Share, error: Error, unreachable: bool) {
+        let _leaving = lock(&self.pool.leaving);
+        let others = self.pool.others_are_in(share);
+        share.figures.failures.add(1);
+        share.health.failed(&error, self.trial, others, unreachable, &self.pool.args);
+        self.tried.push(share.backend().clone());
+        self.failure = Some(error);
+    }
+
+    /// What to say where nobody has answered.
+    pub(super) fn answer(&self) -> Answer {
+        head::unanswered(self.failure.as_ref())
+    }
+
+    /// What has a client come back to this backend, if something has to.
+    pub(super) fn cookie(&self, share: &Share, peer: &Peer) -> Option<String> {
+        self.pool.args.balance.cookie(self.wish, share, peer.tls)
+    }
+}
+
+fn is_one_of<'a>(one: &Arc<Backend>, mut all: impl Iterator<Item = &'a Arc<Backend>>) -> bool {
+    all.any(|it| Arc::ptr_eq(it, one))
 }

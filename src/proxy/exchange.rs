@@ -26,38 +26,30 @@ pub(super) const MAX_HEAD: usize = 64 << 10;
 /// Passes a request on, and its answer back. The connection is returned if it can bring another.
 pub(super) async fn run(mut front: Front, request: Request, proxy: &Arc<Proxy>) -> Option<Front> {
     let args = &proxy.args.proxying;
-    let idempotent =
-        matches!(request.method.as_str(), "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE");
-    let has_body = request.has_body();
-    let mut tried: Vec<Share> = Vec::new();
-    let mut failure = None;
-    while let Some(share) = proxy.pool.pick(&tried) {
+    let mut attempts = proxy.pool.attempts(&request, &front.peer);
+    while let Some(share) = attempts.next().await {
         if !share.endpoint.is_web() {
             let answer = Answer::text(426, "Upgrade Required", "only WebSockets are served here\n");
             return front.say(answer.with("Upgrade", "websocket"), &request, proxy).await;
         }
         // A backend that closes an idle connection as we write leaves open whether it has acted on
         // the request, so that one that must not be repeated gets a connection of its own.
-        let reused = if idempotent && !has_body { share.reuse(args.keep_alive) } else { None };
+        let reused = if attempts.repeatable { share.reuse(args.keep_alive) } else { None };
         let fresh = reused.is_none();
-        let dialled = match reused {
-            Some(back) => Ok(back),
-            None => share.dial(&front.peer, &proxy.cx).await,
+        let back = match reused {
+            Some(back) => Some(back),
+            None => attempts.dial(&share, &front.peer).await,
         };
-        let mut back = match dialled {
-            Ok(back) => back,
-            Err(error) => {
-                report::warn(format_args!("{error}"));
-                share.figures.failures.add(1);
-                failure = Some(error);
-                tried.push(share);
-                continue;
-            }
-        };
+        let Some(mut back) = back else { continue };
         let mut passing = Passing::of(&request);
         let began = Instant::now();
+        passing.cookie = attempts.cookie(&share, &front.peer);
         let head = head::outgoing(&request, &front.peer, &share, &proxy.args);
-        match passing.run(head, &mut front, &mut back, proxy).await {
+        let outcome = passing.run(head, &mut front, &mut back, proxy).await;
+        if let Some(status) = passing.status {
+            attempts.answered(&share, status);
+        }
+        match outcome {
             Ok(()) => {
                 passing.log(&front, &share, began, None, proxy);
                 if passing.keep_back && back.buf.is_empty() {
@@ -75,23 +67,21 @@ pub(super) async fn run(mut front: Front, request: Request, proxy: &Arc<Proxy>) 
                 report::verbose(format_args!("{}: {error}", front.peer.address));
                 return None;
             }
+            // An idle connection that has just been closed says nothing about the backend.
+            Err((Side::Far, error)) if !fresh && error.kind() != Kind::Timeout => {
+                report::verbose(format_args!("{}: {error}", share.name));
+            }
             Err((Side::Far, error)) => {
-                report::warn(format_args!("{}: {error}", share.name));
-                share.figures.failures.add(1);
-                let again = idempotent && !has_body && error.kind() != Kind::Timeout;
-                failure = Some(error);
+                let again = attempts.repeatable && error.kind() != Kind::Timeout;
+                attempts.failed(&share, error);
                 if !again {
                     break;
-                }
-                // An idle connection that has just been closed says nothing about the backend.
-                if fresh {
-                    tried.push(share);
                 }
             }
         }
     }
-    let answer = head::unanswered(failure.as_ref());
-    let answer = if has_body { answer.closing() } else { answer };
+    let answer = attempts.answer();
+    let answer = if request.has_body() { answer.closing() } else { answer };
     front.say(answer, &request, proxy).await
 }
 
@@ -131,6 +121,8 @@ struct Passing<'a> {
     /// Bytes of content towards the backend, and back.
     up: u64,
     down: u64,
+    /// What has the client come back to this backend.
+    cookie: Option<String>,
     keep_front: bool,
     keep_back: bool,
 }
@@ -139,7 +131,9 @@ impl<'a> Passing<'a> {
     fn of(request: &'a Request) -> Self {
         let waits = request.has_body() && request.fields.has("Expect", "100-continue");
         let keep_front = !request.fields.has("Connection", "close");
-        Self { request, waits, status: None, up: 0, down: 0, keep_front, keep_back: false }
+        let (up, down) = (0, 0);
+        let (status, cookie, keep_back) = (None, None, false);
+        Self { request, waits, status, up, down, cookie, keep_front, keep_back }
     }
 
     /// # Errors
@@ -271,6 +265,9 @@ impl<'a> Passing<'a> {
         }
         if !self.keep_front {
             response.fields.push("Connection", "close");
+        }
+        if let Some(cookie) = self.cookie.take() {
+            response.fields.push("Set-Cookie", cookie);
         }
         self.status = Some(response.status);
         let patience = proxy.args.proxying.http_timeout;

@@ -70,7 +70,7 @@ impl Proxy {
             let name = format!("towline_websocket_{name}_total");
             let _ = writeln!(out, "# HELP {name} {help}.\n# TYPE {name} counter\n{name} {value}");
         }
-        let backends: Vec<_> = self.pool.backends().collect();
+        let backends = self.pool.backends();
         let mut table = |name: &str, kind: &str, help: &str, value: &dyn Fn(usize) -> u64| {
             let _ = writeln!(out, "# HELP {name} {help}.\n# TYPE {name} {kind}");
             for (i, backend) in backends.iter().enumerate() {
@@ -101,7 +101,7 @@ impl Proxy {
             out,
             "# HELP {name} How long a backend took to open a WebSocket.\n# TYPE {name} histogram"
         );
-        for backend in &backends {
+        for backend in &*backends {
             let (label, times) = (quoted(&backend.name), &backend.figures.handshakes);
             let mut so_far = 0;
             for (bound, bucket) in BOUNDS.iter().zip(&times.buckets) {

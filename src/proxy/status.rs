@@ -31,7 +31,8 @@ impl Proxy {
                 per_second(messages, before.1)
             )];
             before = (opened, messages);
-            lines.extend(self.pool.backends().map(|backend| {
+            let backends = self.pool.backends();
+            lines.extend(backends.iter().map(|backend| {
                 let figures = &backend.figures;
                 format!(
                     "  {}  {} live, {} WebSockets, {} requests, {} failures",

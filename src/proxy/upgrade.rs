@@ -26,48 +26,52 @@ pub(super) async fn run(front: Front, request: Request, proxy: &Arc<Proxy>) -> O
         Ok(key) => key.to_owned(),
         Err(answer) => return front.say(answer, &request, proxy).await,
     };
-    let mut tried: Vec<Share> = Vec::new();
-    let mut failure = None;
-    let (share, back, response, began) = loop {
+    let mut attempts = proxy.pool.attempts(&request, &front.peer);
+    let mut refusal = None;
+    while let Some(share) = attempts.next().await {
         let began = Instant::now();
-        let Some(share) = proxy.pool.pick(&tried) else {
-            return front.say(head::unanswered(failure.as_ref()), &request, proxy).await;
-        };
         if !share.endpoint.is_web() {
             bridge(front, request, share, proxy).await;
             return None;
         }
-        match ask(&request, &front.peer, &share, proxy).await {
-            // Another one may do better.
-            Ok((_, response))
-                if matches!(response.status, 502..=504) && tried.len() + 1 < proxy.pool.len() =>
-            {
-                let what = format_args!("HTTP {}", response.status);
-                failure = Some(Error::new(Kind::Status(response.status), what));
-            }
-            Ok((back, response)) => break (share, back, response, began),
+        let Some(back) = attempts.dial(&share, &front.peer).await else { continue };
+        let (back, mut response) = match ask(back, &request, &front.peer, &share, proxy).await {
+            Ok(answered) => answered,
             Err(error) => {
-                report::warn(format_args!("{}: {error}", share.name));
-                failure = Some(error);
+                attempts.failed(&share, error);
+                continue;
             }
+        };
+        if response.status == 101
+            && let Err(error) = terms(&request, &response, &key)
+        {
+            // What it said may have made it think that it talks to this client already.
+            attempts.failed(&share, error);
+            return front.say(attempts.answer().closing(), &request, proxy).await;
         }
-        share.figures.failures.add(1);
-        tried.push(share);
-    };
-    if response.status != 101 {
-        return exchange::refuse(front, back, request, response, &share, proxy).await;
+        attempts.answered(&share, response.status);
+        if let Some(cookie) = attempts.cookie(&share, &front.peer) {
+            response.fields.push("Set-Cookie", cookie);
+        }
+        match response.status {
+            101 => {
+                share.figures.websockets.add(1);
+                share.figures.handshakes.add(began.elapsed());
+                let visit = Visit::new(&front, &request, share, began, proxy);
+                open(front, back, response, visit).await;
+                return None;
+            }
+            // Another one may do better.
+            502..=504 => refusal = Some((back, response, share)),
+            _ => return exchange::refuse(front, back, request, response, &share, proxy).await,
+        }
     }
-    if let Err(error) = terms(&request, &response, &key) {
-        report::warn(format_args!("{}: {error}", share.name));
-        share.figures.failures.add(1);
-        let answer = head::unanswered(Some(&error)).closing();
-        return front.say(answer, &request, proxy).await;
+    match refusal {
+        Some((back, response, share)) => {
+            exchange::refuse(front, back, request, response, &share, proxy).await
+        }
+        None => front.say(attempts.answer(), &request, proxy).await,
     }
-    share.figures.websockets.add(1);
-    share.figures.handshakes.add(began.elapsed());
-    let visit = Visit::new(&front, &request, share, began, proxy);
-    open(front, back, response, visit).await;
-    None
 }
 
 /// Checks an upgrade, and returns its key.
@@ -89,12 +93,12 @@ fn key(request: &Request) -> Result<&str, Answer> {
 
 /// Asks a backend.
 async fn ask(
+    mut back: Back,
     request: &Request,
     peer: &Peer,
     share: &Share,
     proxy: &Arc<Proxy>,
 ) -> Result<(Back, Response)> {
-    let mut back = share.dial(peer, &proxy.cx).await?;
     let mut head = head::outgoing(request, peer, share, &proxy.args);
     head.fields.push("Upgrade", "websocket");
     head.fields.push("Connection", "Upgrade");

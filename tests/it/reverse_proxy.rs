@@ -1,3 +1,5 @@
+mod balance;
+mod health;
 mod sight;
 
 use std::io::{Read, Write};
