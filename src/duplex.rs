@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::endpoint::Shape;
@@ -269,6 +269,13 @@ impl ByteStream {
             Self::Unix(_) => {}
             Self::Other(io) => io.abort(why),
         }
+    }
+
+    /// Ends our direction and reads on for a moment, so that the peer sees our last word.
+    pub async fn hang_up(&mut self, patience: Duration) {
+        // Whatever goes wrong here, it is out.
+        let _ = tokio::time::timeout(patience, self.shutdown()).await;
+        self.discard().await;
     }
 
     /// Reads and forgets what the peer still sends after our last word, for a moment. A socket that

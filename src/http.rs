@@ -58,7 +58,7 @@ impl Fields {
 
     /// The elements of all comma-separated lists of that name.
     pub fn list(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.all(name).flat_map(|v| v.split(',')).map(str::trim).filter(|v| !v.is_empty())
+        self.all(name).flat_map(|v| v.split(',')).map(trim).filter(|v| !v.is_empty())
     }
 
     /// Whether a list of that name has an element, whatever its case.
@@ -278,20 +278,27 @@ pub fn parse_response(buf: &[u8]) -> Result<Option<(Response, usize)>> {
 }
 
 fn collect(head: &[u8], parsed: &[httparse::Header<'_>]) -> Result<Fields> {
-    if head.windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r') {
+    if head.first() == Some(&b'\n')
+        || head.windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r')
+    {
         return Err(malformed("an HTTP head with a bare newline"));
     }
     let mut fields = Fields::default();
     for field in parsed {
         let value = str::from_utf8(field.value)
             .map_err(|_| malformed(format!("the header {} is not UTF-8", field.name)))?;
-        fields.push(field.name, value.trim());
+        fields.push(field.name, trim(value));
     }
     let lengths = fields.all("Content-Length").count();
     if lengths > 1 || (lengths == 1 && fields.get("Transfer-Encoding").is_some()) {
         return Err(malformed("an HTTP head with two lengths"));
     }
     Ok(fields)
+}
+
+/// Without the white space around it, of which HTTP knows two characters only.
+fn trim(value: &str) -> &str {
+    value.trim_matches([' ', '\t'])
 }
 
 fn malformed(what: impl fmt::Display) -> Error {

@@ -39,8 +39,8 @@ impl Length {
 
 /// What the fields say. A head with both was refused when it was read.
 fn told(fields: &Fields) -> Result<Option<Length>> {
-    if fields.get("Transfer-Encoding").is_some() {
-        let mut codings = fields.list("Transfer-Encoding");
+    let mut codings = fields.all("Transfer-Encoding").peekable();
+    if codings.peek().is_some() {
         return match (codings.next(), codings.next()) {
             (Some(coding), None) if coding.eq_ignore_ascii_case("chunked") => {
                 Ok(Some(Length::Chunked))

@@ -55,7 +55,9 @@ pub(super) async fn run(mut front: Front, request: Request, proxy: &Arc<Proxy>) 
                 if passing.keep_back && back.buf.is_empty() {
                     share.keep(back, args.keep_alive, args.max_idle);
                 }
-                return passing.keep_front.then_some(front);
+                let keep = passing.keep_front;
+                drop((share, tried));
+                return front.go_on(keep, proxy).await;
             }
             // The answer has begun, and cannot be taken back: what is cut off has to show.
             Err((_, error)) if passing.status.is_some() => {
@@ -96,14 +98,14 @@ pub(super) async fn refuse(
 ) -> Option<Front> {
     let began = Instant::now();
     let mut passing = Passing::of(&request);
-    // What was sent before the answer is no request (RFC 9931).
-    passing.keep_front &= front.buf.is_empty();
+    // What was sent before the answer arrived is no request (RFC 9931), and may still be on its way.
+    passing.keep_front = false;
     let from = (&mut back.stream, &mut back.buf);
     let outcome = passing.answer(response, from, &mut front.stream, proxy).await;
     let error = outcome.err().map(|(_, error)| error);
     passing.log(&front, share, began, error.as_ref(), proxy);
     match error {
-        None => passing.keep_front.then_some(front),
+        None => front.go_on(false, proxy).await,
         Some(error) => {
             front.stream.abort(&error);
             None
@@ -123,6 +125,8 @@ struct Passing<'a> {
     down: u64,
     /// What has the client come back to this backend.
     cookie: Option<String>,
+    /// Cancelled when all of its body has gone out.
+    heard: CancellationToken,
     keep_front: bool,
     keep_back: bool,
 }
@@ -131,9 +135,13 @@ impl<'a> Passing<'a> {
     fn of(request: &'a Request) -> Self {
         let waits = request.has_body() && request.fields.has("Expect", "100-continue");
         let keep_front = !request.fields.has("Connection", "close");
+        let heard = CancellationToken::new();
+        if !request.has_body() {
+            heard.cancel();
+        }
         let (up, down) = (0, 0);
         let (status, cookie, keep_back) = (None, None, false);
-        Self { request, waits, status, up, down, cookie, keep_front, keep_back }
+        Self { request, waits, status, up, down, cookie, heard, keep_front, keep_back }
     }
 
     /// # Errors
@@ -159,15 +167,17 @@ impl<'a> Passing<'a> {
         if length == Length::Chunked {
             head.fields.push("Transfer-Encoding", "chunked");
         }
-        let (head, all_sent) = (head.to_string(), sent.clone());
+        let (head, ended, heard) = (head.to_string(), sent.clone(), self.heard.clone());
         let upload = async {
-            let _sent = all_sent.drop_guard();
+            let _ended = ended.drop_guard();
             let first = timeout(patience, to_back.write_all(head.as_bytes())).await;
             first
                 .map_err(|_| late(patience))
                 .and_then(|it| it.map_err(Error::lost))
                 .map_err(far)?;
-            body((&mut from, &mut front.buf), length, &mut to_back, patience, &mut up).await
+            body((&mut from, &mut front.buf), length, &mut to_back, patience, &mut up).await?;
+            heard.cancel();
+            Ok(())
         };
         let download = async {
             let response = tokio::select! {
@@ -178,18 +188,16 @@ impl<'a> Passing<'a> {
             let response = response.and_then(|it| it.ok_or_else(no_answer)).map_err(far)?;
             self.answer(response, (&mut answers, &mut back.buf), &mut to_front, proxy).await
         };
-        let (mut uploading, mut heard) = (true, false);
+        let mut uploading = true;
         {
             tokio::pin!(upload, download);
             loop {
                 tokio::select! {
                     outcome = &mut upload, if uploading => {
                         uploading = false;
-                        match outcome {
-                            Err((Side::Near, error)) => return Err(near(error)),
-                            // One that stops reading may still say why.
-                            Err((Side::Far, _)) => {}
-                            Ok(()) => heard = true,
+                        // A backend that stops reading may still say why.
+                        if let Err((Side::Near, error)) = outcome {
+                            return Err(near(error));
                         }
                     }
                     outcome = &mut download => {
@@ -200,10 +208,7 @@ impl<'a> Passing<'a> {
             }
         }
         self.up = up;
-        // A body that was not heard to its end would be taken for the next request.
-        if !heard {
-            (self.keep_front, self.keep_back) = (false, false);
-        }
+        self.keep_back &= self.heard.is_cancelled();
         Ok(())
     }
 
@@ -258,7 +263,8 @@ impl<'a> Passing<'a> {
         self.keep_back = !response.is_old
             && length != Length::UntilClose
             && !response.fields.has("Connection", "close");
-        self.keep_front &= !proxy.cx.stop.is_cancelled();
+        // The rest of a body would be taken for the next request.
+        self.keep_front &= self.heard.is_cancelled() && !proxy.cx.stop.is_cancelled();
         head::strip(&mut response.fields);
         if !matches!(length, Length::Known(_)) {
             response.fields.push("Transfer-Encoding", "chunked");

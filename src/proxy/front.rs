@@ -101,6 +101,14 @@ impl Front {
         }
     }
 
+    /// Waits for another request, or takes leave.
+    pub(super) async fn go_on(mut self, keep: bool, proxy: &Proxy) -> Option<Self> {
+        if !keep {
+            self.stream.hang_up(proxy.args.server.handshake_timeout).await;
+        }
+        keep.then_some(self)
+    }
+
     /// Sends an answer of our own.
     pub(super) async fn say(
         mut self,
@@ -108,11 +116,8 @@ impl Front {
         request: &Request,
         proxy: &Proxy,
     ) -> Option<Self> {
-        // What was sent before the answer to an upgrade is no request (RFC 9931).
-        let answer = match request.is_websocket() && !self.buf.is_empty() {
-            true => answer.closing(),
-            false => answer,
-        };
+        // What was sent before the answer to an upgrade arrived is no request (RFC 9931).
+        let answer = if request.is_websocket() { answer.closing() } else { answer };
         proxy.refusals.add(answer.status());
         let sent = answer.send(Some(request), &self.peer, &mut self.stream, &proxy.cx).await;
         matches!(sent, Ok(true)).then_some(self)

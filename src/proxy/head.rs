@@ -35,7 +35,7 @@ const OURS: [&str; 6] = [
 ];
 
 /// What a client cannot have us take out by naming it in its Connection.
-const END_TO_END: [&str; 8] = [
+const END_TO_END: [&str; 10] = [
     "Host",
     "Authorization",
     "Cookie",
@@ -44,6 +44,8 @@ const END_TO_END: [&str; 8] = [
     "Content-Type",
     "Sec-WebSocket-Key",
     "Sec-WebSocket-Version",
+    "Sec-WebSocket-Protocol",
+    "Sec-WebSocket-Extensions",
 ];
 
 /// Refuses what could be read in two ways, and brings the target into the usual form.
@@ -64,6 +66,13 @@ pub(super) fn check(request: &mut Request) -> Result<(), Answer> {
     let anything = request.method == "OPTIONS" && request.target == "*";
     if !request.target.starts_with('/') && !anything {
         return bad("the request target starts with a slash");
+    }
+    // Whether it belongs to the path is read in two ways.
+    if request.target.contains('#') {
+        return bad("a request target has no fragment");
+    }
+    if !request.fields.get("Host").is_some_and(is_authority) {
+        return bad("the Host is not that of a URL");
     }
     if let Err(error) = Length::of_request(request) {
         return match request.fields.get("Transfer-Encoding") {
@@ -87,6 +96,12 @@ pub(super) fn check(request: &mut Request) -> Result<(), Answer> {
     Ok(())
 }
 
+/// Whether these are characters of a host and a port (RFC 3986 section 3.2.2).
+fn is_authority(host: &str) -> bool {
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:%[]".contains(&byte);
+    host.bytes().all(known)
+}
+
 /// The authority and the path of a target in absolute form (RFC 9112 section 3.2.2).
 fn absolute(target: &str) -> Option<(String, String)> {
     let rest = ["http://", "https://", "ws://", "wss://"].iter().find_map(|scheme| {
@@ -95,6 +110,9 @@ fn absolute(target: &str) -> Option<(String, String)> {
     })?;
     let at = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(at);
+    if authority.is_empty() {
+        return None;
+    }
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
     Some((authority.to_owned(), path))
 }
@@ -112,7 +130,7 @@ fn same(one: &str, other: &str) -> bool {
 pub(super) fn strip(fields: &mut Fields) {
     let nominated: Vec<_> = fields.list("Connection").map(str::to_owned).collect();
     fields.retain(|name| {
-        !HOP_BY_HOP.iter().any(|it| it.eq_ignore_ascii_case(name))
+        !HOP_BY_HOP.iter().any(|it| same(it, name))
             && !nominated.iter().any(|it| it.eq_ignore_ascii_case(name))
     });
 }
@@ -129,7 +147,8 @@ pub(super) fn outgoing(
     strip(&mut fields);
     // It is answered here, when there is somebody to hear the rest.
     fields.remove("Expect");
-    fields.retain(|name| !OURS.iter().any(|it| same(it, name)));
+    let spelt = |name: &str| name.contains('_') && END_TO_END.iter().any(|it| same(it, name));
+    fields.retain(|name| !OURS.iter().any(|it| same(it, name)) && !spelt(name));
     if args.proxying.rewrite_host {
         fields.remove("Host");
         fields.push("Host", backend.endpoint.authority());
@@ -143,7 +162,7 @@ pub(super) fn outgoing(
     fields.push("X-Forwarded-Host", host);
     fields.push("X-Forwarded-Proto", proto);
     for header in &args.proxying.set_header {
-        fields.remove(&header.name);
+        fields.retain(|name| !same(name, &header.name));
         if !header.value.is_empty() {
             fields.push(&header.name, header.value.clone());
         }

@@ -119,6 +119,9 @@ async fn ask(
 /// Checks that a 101 answers what was asked, and agrees to nothing else.
 fn terms(request: &Request, response: &Response, key: &str) -> Result<()> {
     handshake::check(response, key)?;
+    if response.is_old {
+        return Err(Error::new(Kind::Handshake, "a 101 of HTTP/1.0"));
+    }
     let offered = |name: &str, granted: &str| {
         let what = |it: &str| it.split(';').next().unwrap_or_default().trim().to_owned();
         request.fields.list(name).any(|it| what(it) == what(granted))
@@ -149,6 +152,8 @@ async fn open(mut front: Front, back: Back, mut response: Response, visit: Visit
     let proxy = visit.proxy.clone();
     let extensions = response.fields.get("Sec-WebSocket-Extensions").is_some();
     head::strip(&mut response.fields);
+    // A 101 has no body, whatever it says.
+    response.fields.remove("Content-Length");
     response.fields.push("Upgrade", "websocket");
     response.fields.push("Connection", "Upgrade");
     let patience = proxy.args.server.handshake_timeout;
@@ -175,6 +180,8 @@ async fn bridge(front: Front, request: Request, share: Share, proxy: &Arc<Proxy>
     peer.target = Some(visit.share.endpoint.clone());
     let joining = async {
         let near = grant_websocket(request, stream, &buf, &mut peer, cx).await?;
+        // Others may have their handshakes meanwhile.
+        peer.handshake.leave();
         join_target(near, &mut peer, cx).await
     };
     let (close, by, error) = match joining.await {

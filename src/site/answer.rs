@@ -118,7 +118,7 @@ impl Answer {
         cx.metrics.requests.add(1);
         sent?;
         if !keep {
-            hang_up(stream, patience).await;
+            stream.hang_up(patience).await;
         }
         Ok(keep)
     }
@@ -197,12 +197,4 @@ async fn write_all(stream: &mut ByteStream, mut data: &[u8], patience: Duration)
         data = &data[n..];
     }
     stream.flush().await.map_err(Error::lost)
-}
-
-/// Ends our direction and reads on for a moment: closing a socket with unread data in it resets
-/// the connection, and the peer might never see the answer (RFC 9112 section 9.6).
-async fn hang_up(stream: &mut ByteStream, patience: Duration) {
-    // Whatever goes wrong here, the answer is out.
-    let _ = timeout(patience, stream.shutdown()).await;
-    stream.discard().await;
 }

@@ -1,5 +1,7 @@
+mod attacks;
 mod balance;
 mod health;
+mod limits;
 mod sight;
 
 use std::io::{Read, Write};

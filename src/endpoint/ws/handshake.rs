@@ -38,7 +38,7 @@ pub(crate) fn key(request: &Request) -> Result<&str, Refusal> {
     if request.has_body() {
         return bad("a WebSocket request has no body");
     }
-    if fields.get("Sec-WebSocket-Version") != Some("13") {
+    if !fields.all("Sec-WebSocket-Version").eq(["13"]) {
         return Err(Refusal {
             status: 426,
             reason: "Upgrade Required",
@@ -68,12 +68,16 @@ pub(crate) fn accept(key: &str) -> String {
 pub(crate) fn check(response: &Response, key: &str) -> Result<()> {
     let bad = |what: &str| Err(Error::new(Kind::Handshake, what));
     let fields = &response.fields;
-    if !fields.has("Upgrade", "websocket") || !fields.has("Connection", "Upgrade") {
+    let mut protocols = fields.list("Upgrade").map(str::to_ascii_lowercase);
+    let one = protocols.next().is_some_and(|it| it == "websocket") && protocols.next().is_none();
+    if !one || !fields.has("Connection", "Upgrade") {
         return bad("a 101 that does not upgrade to websocket");
     }
-    match fields.get("Sec-WebSocket-Accept") {
-        Some(given) if given == accept(key) => Ok(()),
-        Some(_) => bad("the Sec-WebSocket-Accept does not match the key"),
-        None => bad("a 101 without Sec-WebSocket-Accept"),
+    let mut given = fields.all("Sec-WebSocket-Accept");
+    match (given.next(), given.next()) {
+        (Some(given), None) if given == accept(key) => Ok(()),
+        (Some(_), None) => bad("the Sec-WebSocket-Accept does not match the key"),
+        (Some(_), Some(_)) => bad("a 101 with two Sec-WebSocket-Accept"),
+        (None, _) => bad("a 101 without Sec-WebSocket-Accept"),
     }
 }
