@@ -17,9 +17,14 @@ pub mod body;
 /// The most header fields a head may have.
 const MAX_FIELDS: usize = 100;
 
+/// White space in a head.
+const SPACE: [char; 2] = [' ', '\t'];
+
 /// A request head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
+    /// Whether it is of HTTP/1.0, where a connection ends with its answer.
+    pub is_old: bool,
     /// The method, as sent.
     pub method: String,
     /// The request target, as sent.
@@ -43,7 +48,14 @@ pub struct Response {
 
 /// Header fields in the order they came.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fields(Vec<(String, String)>);
+pub struct Fields(Vec<(String, Value)>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Value {
+    text: String,
+    /// What was sent, where that is no UTF-8.
+    raw: Option<Box<[u8]>>,
+}
 
 impl Fields {
     /// The value of the first field of that name, whatever its case.
@@ -51,9 +63,12 @@ impl Fields {
         self.all(name).next()
     }
 
-    /// The values of all fields of that name.
+    /// The values of all fields of that name; what is no UTF-8 in them is seen as U+FFFD.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.0.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
+        self.0
+            .iter()
+            .filter(move |(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, v)| v.text.as_str())
     }
 
     /// The elements of all comma-separated lists of that name.
@@ -68,7 +83,7 @@ impl Fields {
 
     /// Adds a field.
     pub fn push(&mut self, name: &str, value: impl Into<String>) {
-        self.0.push((name.to_owned(), value.into()));
+        self.0.push((name.to_owned(), Value { text: value.into(), raw: None }));
     }
 
     /// Removes all fields of that name.
@@ -83,7 +98,31 @@ impl Fields {
 
     /// All fields.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.0.iter().map(|(name, value)| (name.as_str(), value.text.as_str()))
+    }
+
+    /// Adds a field as it was sent.
+    fn push_sent(&mut self, name: &str, value: &[u8]) {
+        let value = match str::from_utf8(value) {
+            Ok(text) => Value { text: text.to_owned(), raw: None },
+            Err(_) => {
+                Value { text: String::from_utf8_lossy(value).into(), raw: Some(value.into()) }
+            }
+        };
+        self.0.push((name.to_owned(), value));
+    }
+
+    /// The head that begins with a line.
+    fn below(&self, line: fmt::Arguments<'_>) -> Vec<u8> {
+        let mut head = format!("{line}\r\n").into_bytes();
+        for (name, value) in &self.0 {
+            let value = value.raw.as_deref().unwrap_or(value.text.as_bytes());
+            for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+                head.extend_from_slice(part);
+            }
+        }
+        head.extend_from_slice(b"\r\n");
+        head
     }
 }
 
@@ -114,7 +153,13 @@ impl Request {
 
     /// Whether this asks for a WebSocket (RFC 6455 section 4.2.1).
     pub fn is_websocket(&self) -> bool {
-        self.fields.has("Upgrade", "websocket")
+        !self.is_old && self.fields.has("Upgrade", "websocket")
+    }
+
+    /// The head as it is sent.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let version = version(self.is_old);
+        self.fields.below(format_args!("{} {} {version}", self.method, self.target))
     }
 }
 
@@ -123,10 +168,8 @@ fn decode(text: &str) -> String {
     percent_encoding::percent_decode_str(&text).decode_utf8_lossy().into_owned()
 }
 
-impl fmt::Display for Request {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} HTTP/1.1\r\n{}\r\n", self.method, self.target, self.fields)
-    }
+fn version(is_old: bool) -> &'static str {
+    if is_old { "HTTP/1.0" } else { "HTTP/1.1" }
 }
 
 impl Response {
@@ -135,23 +178,22 @@ impl Response {
         Self { is_old: false, status, reason: reason.to_owned(), fields: Fields::default() }
     }
 
+    /// Whether another answer to the same request follows.
+    pub fn is_interim(&self) -> bool {
+        self.status < 200 && self.status != 101
+    }
+
     /// Adds a field.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
         self.fields.push(name, value);
         self
     }
-}
 
-impl fmt::Display for Response {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "HTTP/1.1 {} {}\r\n{}\r\n", self.status, self.reason, self.fields)
-    }
-}
-
-impl fmt::Display for Fields {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|(name, value)| write!(f, "{name}: {value}\r\n"))
+    /// The head as it is sent.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let version = version(self.is_old);
+        self.fields.below(format_args!("{version} {} {}", self.status, self.reason))
     }
 }
 
@@ -166,13 +208,28 @@ pub fn basic(authorization: &str) -> Option<Vec<u8>> {
     STANDARD.decode(credentials(authorization, "Basic")?).ok()
 }
 
-/// Reads a request head; none if the stream ended before its first byte. `buf` holds what was read
+/// Reads a request head of HTTP/1.1; none if the stream ended before its first byte. `buf` holds what was read
 /// before, and afterwards what follows the head.
 ///
 /// # Errors
 /// [`Kind::Protocol`] for a head that is malformed or larger than `max`; [`Kind::Lost`] if the
 /// stream ends inside it.
 pub async fn read_request<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    buf: &mut BytesMut,
+    max: usize,
+) -> Result<Option<Request>> {
+    match read_any_request(stream, buf, max).await? {
+        Some(request) if request.is_old => Err(malformed("an HTTP/1.0 request; 1.1 is needed")),
+        request => Ok(request),
+    }
+}
+
+/// As [`read_request`], but of HTTP/1.0 as well.
+///
+/// # Errors
+/// As [`read_request`].
+pub async fn read_any_request<S: AsyncRead + Unpin>(
     stream: &mut S,
     buf: &mut BytesMut,
     max: usize,
@@ -190,11 +247,23 @@ pub async fn read_response<S: AsyncRead + Unpin>(
     max: usize,
 ) -> Result<Option<Response>> {
     loop {
-        match read_head(stream, buf, max, parse_response).await? {
-            Some(interim) if interim.status < 200 && interim.status != 101 => {}
+        match read_any_response(stream, buf, max).await? {
+            Some(interim) if interim.is_interim() => {}
             head => return Ok(head),
         }
     }
+}
+
+/// As [`read_response`], but answers that another one follows are returned as well.
+///
+/// # Errors
+/// As [`read_request`].
+pub async fn read_any_response<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    buf: &mut BytesMut,
+    max: usize,
+) -> Result<Option<Response>> {
+    read_head(stream, buf, max, parse_response).await
 }
 
 async fn read_head<S: AsyncRead + Unpin, T>(
@@ -238,10 +307,8 @@ pub fn parse_request(buf: &[u8]) -> Result<Option<(Request, usize)>> {
     {
         httparse::Status::Partial => Ok(None),
         httparse::Status::Complete(len) => {
-            if request.version != Some(1) {
-                return Err(malformed("an HTTP/1.0 request; 1.1 is needed"));
-            }
             let head = Request {
+                is_old: request.version == Some(0),
                 method: request.method.unwrap_or_default().to_owned(),
                 target: request.path.unwrap_or_default().to_owned(),
                 fields: collect(&buf[..len], request.headers)?,
@@ -285,9 +352,7 @@ fn collect(head: &[u8], parsed: &[httparse::Header<'_>]) -> Result<Fields> {
     }
     let mut fields = Fields::default();
     for field in parsed {
-        let value = str::from_utf8(field.value)
-            .map_err(|_| malformed(format!("the header {} is not UTF-8", field.name)))?;
-        fields.push(field.name, trim(value));
+        fields.push_sent(field.name, trimmed(field.value));
     }
     let lengths = fields.all("Content-Length").count();
     if lengths > 1 || (lengths == 1 && fields.get("Transfer-Encoding").is_some()) {
@@ -298,7 +363,14 @@ fn collect(head: &[u8], parsed: &[httparse::Header<'_>]) -> Result<Fields> {
 
 /// Without the white space around it, of which HTTP knows two characters only.
 fn trim(value: &str) -> &str {
-    value.trim_matches([' ', '\t'])
+    value.trim_matches(SPACE)
+}
+
+fn trimmed(value: &[u8]) -> &[u8] {
+    let space = |byte: &u8| SPACE.contains(&char::from(*byte));
+    let start = value.iter().position(|byte| !space(byte)).unwrap_or(value.len());
+    let end = value.iter().rposition(|byte| !space(byte)).map_or(start, |last| last + 1);
+    &value[start..end]
 }
 
 fn malformed(what: impl fmt::Display) -> Error {
@@ -331,7 +403,7 @@ mod tests {
             let head = format!("GET / HTTP/1.1\r\n{fields}\r\n");
             assert!(parse_request(head.as_bytes()).is_err(), "{fields:?}");
         }
-        assert!(parse_request(b"GET / HTTP/1.0\r\n\r\n").is_err());
+        assert!(parse_request(b"GET / HTTP/1.2\r\n\r\n").is_err());
         assert!(parse_response(b"HTTP/1.1 060 \r\n\r\n").is_err());
     }
 }

@@ -208,7 +208,7 @@ impl Tls {
         .await;
         if let Some(carrier) = refused {
             let last = if carrier.is_plain() { not_here(carrier.said()) } else { None };
-            carrier.close(last.unwrap_or_default().as_bytes()).await;
+            carrier.close(&last.unwrap_or_default()).await;
         }
         let stream = stream?;
         peer.tls = true;
@@ -318,7 +318,7 @@ fn key_log() -> Arc<KeyLogFile> {
 }
 
 /// What a plain HTTP client is told that came to a TLS port.
-fn not_here(said: &[u8]) -> Option<String> {
+fn not_here(said: &[u8]) -> Option<Vec<u8>> {
     let method = said.split(|byte| *byte == b' ').next().unwrap_or_default();
     let is_http = !method.is_empty()
         && method.len() < said.len()
@@ -328,7 +328,7 @@ fn not_here(said: &[u8]) -> Option<String> {
         .with("Content-Type", "text/plain; charset=utf-8")
         .with("Content-Length", body.len().to_string())
         .with("Connection", "close");
-    is_http.then(|| format!("{answer}{body}"))
+    is_http.then(|| [answer.to_bytes(), body.into()].concat())
 }
 
 fn facts(session: &CommonState, name: &str) -> TlsFacts {

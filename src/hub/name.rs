@@ -57,7 +57,7 @@ mod tests {
         let mut fields = Fields::default();
         fields.push("X-User", "an na");
         let target = "/rooms/b%C3%B6b/?name=eve".to_owned();
-        let request = Request { method: "GET".into(), target, fields };
+        let request = Request { is_old: false, method: "GET".into(), target, fields };
         let mut peer = Peer { request: Some(Arc::new(request)), ..Peer::default() };
         let named = |peer: &Peer, from: &str| chosen(peer, Some(&from.parse().unwrap()));
         assert_eq!(named(&peer, "header:x-user").as_deref(), Some("anna"));

@@ -133,8 +133,9 @@ struct Passing<'a> {
 
 impl<'a> Passing<'a> {
     fn of(request: &'a Request) -> Self {
-        let waits = request.has_body() && request.fields.has("Expect", "100-continue");
-        let keep_front = !request.fields.has("Connection", "close");
+        let waits =
+            !request.is_old && request.has_body() && request.fields.has("Expect", "100-continue");
+        let keep_front = !request.is_old && !request.fields.has("Connection", "close");
         let heard = CancellationToken::new();
         if !request.has_body() {
             heard.cancel();
@@ -156,36 +157,39 @@ impl<'a> Passing<'a> {
         let patience = proxy.args.proxying.http_timeout;
         let length = Length::of_request(self.request).map_err(near)?;
         if self.waits {
-            let sign = Response::new(100, "Continue").to_string();
-            let sent = front.stream.write_all(sign.as_bytes()).await;
+            let sign = Response::new(100, "Continue").to_bytes();
+            let sent = front.stream.write_all(&sign).await;
             sent.map_err(Error::lost).map_err(near)?;
         }
         let (mut from, mut to_front) = io::split(&mut front.stream);
         let (mut answers, mut to_back) = io::split(&mut back.stream);
         let sent = CancellationToken::new();
         let mut up = 0;
-        if length == Length::Chunked {
+        let chunked = length == Length::Chunked;
+        if chunked {
             head.fields.push("Transfer-Encoding", "chunked");
         }
-        let (head, ended, heard) = (head.to_string(), sent.clone(), self.heard.clone());
+        let (head, ended, heard) = (head.to_bytes(), sent.clone(), self.heard.clone());
         let upload = async {
             let _ended = ended.drop_guard();
-            let first = timeout(patience, to_back.write_all(head.as_bytes())).await;
+            let first = timeout(patience, to_back.write_all(&head)).await;
             first
                 .map_err(|_| late(patience))
                 .and_then(|it| it.map_err(Error::lost))
                 .map_err(far)?;
-            body((&mut from, &mut front.buf), length, &mut to_back, patience, &mut up).await?;
+            let from = (&mut from, &mut front.buf);
+            body(from, length, (&mut to_back, chunked), patience, &mut up).await?;
             heard.cancel();
             Ok(())
         };
         let download = async {
             let response = tokio::select! {
-                response = http::read_response(&mut answers, &mut back.buf, MAX_HEAD) => response,
+                response = self.final_head((&mut answers, &mut back.buf), &mut to_front) => response,
                 // A large body may take long to send, and the answer comes after it.
-                () = async { sent.cancelled().await; sleep(patience).await } => Err(late(patience)),
-            };
-            let response = response.and_then(|it| it.ok_or_else(no_answer)).map_err(far)?;
+                () = async { sent.cancelled().await; sleep(patience).await } => {
+                    Err(far(late(patience)))
+                }
+            }?;
             self.answer(response, (&mut answers, &mut back.buf), &mut to_front, proxy).await
         };
         let mut uploading = true;
@@ -210,6 +214,31 @@ impl<'a> Passing<'a> {
         self.up = up;
         self.keep_back &= self.heard.is_cancelled();
         Ok(())
+    }
+
+    /// Reads the head of the answer, and passes on those that come before it.
+    async fn final_head<R, W>(
+        &self,
+        (from, buf): (&mut R, &mut BytesMut),
+        to: &mut W,
+    ) -> Result<Response, (Side, Error)>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        loop {
+            let response = http::read_any_response(from, buf, MAX_HEAD).await.map_err(far)?;
+            let mut response = response.ok_or_else(no_answer).map_err(far)?;
+            if !response.is_interim() {
+                return Ok(response);
+            }
+            // It was us who wanted to know whether to go on.
+            if response.status != 100 && !self.request.is_old {
+                head::strip(&mut response.fields);
+                let sent = to.write_all(&response.to_bytes()).await;
+                sent.map_err(Error::lost).map_err(near)?;
+            }
+        }
     }
 
     /// Counts it, and writes its line of the access log.
@@ -266,7 +295,13 @@ impl<'a> Passing<'a> {
         // The rest of a body would be taken for the next request.
         self.keep_front &= self.heard.is_cancelled() && !proxy.cx.stop.is_cancelled();
         head::strip(&mut response.fields);
-        if !matches!(length, Length::Known(_)) {
+        response.is_old = false;
+        if response.status == 204 {
+            response.fields.remove("Content-Length");
+        }
+        // A client of HTTP/1.0 knows the end of the connection only.
+        let chunked = !matches!(length, Length::Known(_)) && !self.request.is_old;
+        if chunked {
             response.fields.push("Transfer-Encoding", "chunked");
         }
         if !self.keep_front {
@@ -277,10 +312,10 @@ impl<'a> Passing<'a> {
         }
         self.status = Some(response.status);
         let patience = proxy.args.proxying.http_timeout;
-        let text = response.to_string();
-        let sent = timeout(patience, to.write_all(text.as_bytes())).await;
+        let head = response.to_bytes();
+        let sent = timeout(patience, to.write_all(&head)).await;
         sent.map_err(|_| late(patience)).and_then(|it| it.map_err(Error::lost)).map_err(near)?;
-        let outcome = body(from, length, to, patience, &mut self.down).await;
+        let outcome = body(from, length, (to, chunked), patience, &mut self.down).await;
         // Here the far side is the one that is read from.
         outcome.map_err(|(side, error)| (side.other(), error))
     }

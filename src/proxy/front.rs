@@ -86,7 +86,7 @@ impl Front {
             }
         }
         let max = proxy.args.proxying.max_header;
-        let request = http::read_request(&mut self.stream, &mut self.buf, max);
+        let request = http::read_any_request(&mut self.stream, &mut self.buf, max);
         match in_time(cx, request).await {
             Ok(request) => request,
             Err(error) => {

@@ -51,8 +51,13 @@ const END_TO_END: [&str; 10] = [
 /// Refuses what could be read in two ways, and brings the target into the usual form.
 pub(super) fn check(request: &mut Request) -> Result<(), Answer> {
     let bad = |why: &str| Err(Answer::text(400, "Bad Request", format!("{why}\n")).closing());
-    if request.fields.all("Host").count() != 1 {
-        return bad("one Host header is needed");
+    match request.fields.all("Host").count() {
+        1 => {}
+        0 if request.is_old => {}
+        _ => return bad("one Host header is needed"),
+    }
+    if request.is_old && request.fields.get("Transfer-Encoding").is_some() {
+        return bad("HTTP/1.0 knows no transfer coding");
     }
     if request.method == "CONNECT" {
         let what = "this is no proxy to connect through\n";
@@ -71,7 +76,7 @@ pub(super) fn check(request: &mut Request) -> Result<(), Answer> {
     if request.target.contains('#') {
         return bad("a request target has no fragment");
     }
-    if !request.fields.get("Host").is_some_and(is_authority) {
+    if !request.fields.get("Host").is_none_or(is_authority) {
         return bad("the Host is not that of a URL");
     }
     if let Err(error) = Length::of_request(request) {
@@ -143,13 +148,13 @@ pub(super) fn outgoing(
     args: &ProxyArgs,
 ) -> Request {
     let mut fields = request.fields.clone();
-    let host = fields.get("Host").unwrap_or_default().to_owned();
+    let host = fields.get("Host").map(str::to_owned);
     strip(&mut fields);
     // It is answered here, when there is somebody to hear the rest.
     fields.remove("Expect");
     let spelt = |name: &str| name.contains('_') && END_TO_END.iter().any(|it| same(it, name));
     fields.retain(|name| !OURS.iter().any(|it| same(it, name)) && !spelt(name));
-    if args.proxying.rewrite_host {
+    if args.proxying.rewrite_host || host.is_none() {
         fields.remove("Host");
         fields.push("Host", backend.endpoint.authority());
     }
@@ -159,7 +164,9 @@ pub(super) fn outgoing(
         fields.push("X-Forwarded-For", from.to_string());
         fields.push("X-Real-IP", from.to_string());
     }
-    fields.push("X-Forwarded-Host", host);
+    if let Some(host) = host {
+        fields.push("X-Forwarded-Host", host);
+    }
     fields.push("X-Forwarded-Proto", proto);
     for header in &args.proxying.set_header {
         fields.retain(|name| !same(name, &header.name));
@@ -171,7 +178,7 @@ pub(super) fn outgoing(
         true => format!("{}{}", backend.endpoint.base(), request.target),
         false => request.target.clone(),
     };
-    Request { method: request.method.clone(), target, fields }
+    Request { is_old: false, method: request.method.clone(), target, fields }
 }
 
 /// What to tell a client whose request no backend has answered.

@@ -104,7 +104,7 @@ async fn ask(
     head.fields.push("Connection", "Upgrade");
     let patience = proxy.args.server.handshake_timeout;
     let asking = async {
-        back.stream.write_all(head.to_string().as_bytes()).await.map_err(Error::lost)?;
+        back.stream.write_all(&head.to_bytes()).await.map_err(Error::lost)?;
         back.stream.flush().await.map_err(Error::lost)?;
         http::read_response(&mut back.stream, &mut back.buf, MAX_HEAD).await
     };
@@ -157,9 +157,9 @@ async fn open(mut front: Front, back: Back, mut response: Response, visit: Visit
     response.fields.push("Upgrade", "websocket");
     response.fields.push("Connection", "Upgrade");
     let patience = proxy.args.server.handshake_timeout;
-    let text = response.to_string();
+    let head = response.to_bytes();
     let sending = async {
-        front.stream.write_all(text.as_bytes()).await?;
+        front.stream.write_all(&head).await?;
         front.stream.flush().await
     };
     if !matches!(timeout(patience, sending).await, Ok(Ok(()))) {

@@ -13,8 +13,8 @@ use crate::http::body::{Body, LAST_CHUNK, Length, put_chunk};
 /// What one read takes.
 const PIECE: usize = 64 << 10;
 
-/// Moves a body; `buf` holds what was read before, and afterwards what follows it. Content is cut
-/// into chunks anew, so that nothing but content is passed on. `moved` counts its bytes.
+/// Moves a body; `buf` holds what was read before, and afterwards what follows it. Nothing but
+/// content is passed on, in chunks of our own if it is to be `chunked`. `moved` counts its bytes.
 ///
 /// # Errors
 /// Which end failed, near being the one read from; [`Kind::Timeout`] for one that does nothing for
@@ -22,7 +22,7 @@ const PIECE: usize = 64 << 10;
 pub(crate) async fn body<R, W>(
     (from, buf): (&mut R, &mut BytesMut),
     length: Length,
-    to: &mut W,
+    (to, chunked): (&mut W, bool),
     patience: Duration,
     moved: &mut u64,
 ) -> Result<(), (Side, Error)>
@@ -31,22 +31,22 @@ where
     W: AsyncWrite + Unpin,
 {
     let mut body = Body::new(length);
-    let chunked = !matches!(length, Length::Known(_));
     let mut out = Vec::new();
     loop {
         while let Some(piece) = body.next(buf).map_err(near)? {
             *moved += piece.len() as u64;
-            if chunked {
-                out.clear();
-                put_chunk(&piece, &mut out);
-                write(to, &out, patience).await?;
-            } else {
-                write(to, &piece, patience).await?;
+            match chunked {
+                true => put_chunk(&piece, &mut out),
+                false => write(to, &piece, patience).await?,
             }
         }
         if body.is_over() {
             break;
         }
+        write(to, &out, patience).await?;
+        out.clear();
+        // It may be long until there is more, and TLS keeps what did not fit.
+        timeout(patience, to.flush()).await.map_err(|_| far(late(patience)))?.map_err(lost)?;
         buf.reserve(PIECE);
         let read = timeout(patience, from.read_buf(buf)).await.map_err(|_| near(late(patience)))?;
         if read.map_err(|error| near(Error::lost(error)))? == 0 {
@@ -54,9 +54,14 @@ where
         }
     }
     if chunked {
-        write(to, LAST_CHUNK, patience).await?;
+        out.extend_from_slice(LAST_CHUNK);
     }
-    to.flush().await.map_err(|error| far(Error::lost(error)))
+    write(to, &out, patience).await?;
+    timeout(patience, to.flush()).await.map_err(|_| far(late(patience)))?.map_err(lost)
+}
+
+fn lost(error: std::io::Error) -> (Side, Error) {
+    far(Error::lost(error))
 }
 
 async fn write<W: AsyncWrite + Unpin>(

@@ -147,7 +147,7 @@ impl Answer {
         head_only: bool,
         patience: Duration,
     ) -> Result<()> {
-        let mut first = self.head.to_string().into_bytes();
+        let mut first = self.head.to_bytes();
         if let (Body::Memory(body), false) = (&self.body, head_only) {
             first.extend_from_slice(body);
         }
@@ -160,7 +160,7 @@ impl Answer {
 }
 
 fn may_keep(request: &Request) -> bool {
-    !request.has_body() && !request.fields.has("Connection", "close")
+    !request.is_old && !request.has_body() && !request.fields.has("Connection", "close")
 }
 
 async fn copy(

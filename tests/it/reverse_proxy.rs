@@ -2,6 +2,7 @@ mod attacks;
 mod balance;
 mod health;
 mod limits;
+mod plain;
 mod sight;
 
 use std::io::{Read, Write};

@@ -23,13 +23,17 @@ pub(super) async fn ask(
     to: &HostPort,
     login: Option<&Login>,
 ) -> Result<BytesMut, Refusal> {
-    let mut request =
-        Request { method: "CONNECT".into(), target: to.to_string(), fields: Fields::default() };
+    let mut request = Request {
+        is_old: false,
+        method: "CONNECT".into(),
+        target: to.to_string(),
+        fields: Fields::default(),
+    };
     request.fields.push("Host", to.to_string());
     if let Some(login) = login {
         request.fields.push("Proxy-Authorization", login.basic());
     }
-    say(stream, request.to_string().as_bytes()).await?;
+    say(stream, &request.to_bytes()).await?;
     let mut rest = BytesMut::new();
     let answer = read_response(stream, &mut rest, MAX_HEAD).await.map_err(|error| {
         Refusal::Proxy(match error.kind() {
@@ -149,7 +153,7 @@ fn admits(login: &Login, credentials: &str) -> bool {
 /// The answer to a request, once it is known what came of it.
 pub(super) fn outcome(outcome: Outcome<'_>) -> Vec<u8> {
     match outcome {
-        Outcome::Connected => Response::new(200, "Connection Established").to_string().into(),
+        Outcome::Connected => Response::new(200, "Connection Established").to_bytes(),
         Outcome::Forbidden => said(Response::new(403, "Forbidden"), "not allowed"),
         Outcome::Failed(error) => {
             let response = match error.kind() {
@@ -168,7 +172,7 @@ fn said(response: Response, why: &str) -> Vec<u8> {
         .with("Content-Type", "text/plain; charset=utf-8")
         .with("Content-Length", body.len().to_string())
         .with("Connection", "close");
-    format!("{response}{body}").into()
+    [response.to_bytes(), body.into()].concat()
 }
 
 #[cfg(test)]

@@ -85,7 +85,7 @@ async fn attempt(
     let _upgrading = call.trace.enter(Phase::Upgrade);
     let key = generate_key();
     let request = ws.request(&key, offered, trusted, call);
-    stream.write_all(request.to_string().as_bytes()).await.map_err(Error::lost)?;
+    stream.write_all(&request.to_bytes()).await.map_err(Error::lost)?;
     stream.flush().await.map_err(Error::lost)?;
 
     let mut buf = BytesMut::new();
@@ -174,7 +174,7 @@ impl Ws {
         if fields.get("User-Agent").is_none() {
             fields.push("User-Agent", concat!("towline/", env!("CARGO_PKG_VERSION")));
         }
-        Request { method: "GET".into(), target: self.target(), fields }
+        Request { is_old: false, method: "GET".into(), target: self.target(), fields }
     }
 
     /// Where a Location leads (RFC 9110 section 10.2.2).

@@ -87,7 +87,7 @@ pub(super) async fn upgrade(
     if let Some(granted) = &granted {
         response = response.with("Sec-WebSocket-Protocol", granted);
     }
-    stream.write_all(response.to_string().as_bytes()).await.map_err(Error::lost)?;
+    stream.write_all(&response.to_bytes()).await.map_err(Error::lost)?;
     stream.flush().await.map_err(Error::lost)?;
     let bytes = granted.as_deref() == Some(BYTES);
     peer.subprotocol = granted;
