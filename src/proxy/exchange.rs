@@ -56,7 +56,8 @@ pub(super) async fn run(mut front: Front, request: Request, proxy: &Arc<Proxy>) 
                     share.keep(back, args.keep_alive, args.max_idle);
                 }
                 let keep = passing.keep_front;
-                drop((share, tried));
+                drop(share);
+                drop(attempts);
                 return front.go_on(keep, proxy).await;
             }
             // The answer has begun, and cannot be taken back: what is cut off has to show.

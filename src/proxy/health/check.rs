@@ -100,8 +100,8 @@ async fn get(backend: &Backend, path: &str, cx: &Arc<Context>) -> Result<()> {
     fields.push("User-Agent", concat!("towline/", env!("CARGO_PKG_VERSION")));
     fields.push("Connection", "close");
     let target = format!("{}{path}", backend.endpoint.base());
-    let request = Request { method: "GET".into(), target, fields };
-    back.stream.write_all(request.to_string().as_bytes()).await.map_err(Error::lost)?;
+    let request = Request { is_old: false, method: "GET".into(), target, fields };
+    back.stream.write_all(&request.to_bytes()).await.map_err(Error::lost)?;
     back.stream.flush().await.map_err(Error::lost)?;
     let response = http::read_response(&mut back.stream, &mut back.buf, MAX_HEAD).await?;
     match response.ok_or_else(no_answer)?.status {
