@@ -7,8 +7,8 @@
 //! - It hands over what arrives channel by channel and waits for each, and its own streams tell a
 //!   lost transport from an end no more than a cancelled write from a finished one: a task of its
 //!   own owns each channel.
-//! - A channel that it closes first stays in its books: the peer is left to close first, and a
-//!   session that has had many channels is replaced by a new one for those to come.
+//! - A channel that it closes first stays in its books: the peer is left to close first. Where both
+//!   are ours the client does it, whose session is replaced by a new one when it has closed many.
 //! - A change of keys that it asks for itself ends a session that is busy: it never asks, only
 //!   answers, and sessions are replaced after so many bytes as well.
 //! - As a client it accepts whatever channel a server opens: only forwards that were asked for
@@ -16,7 +16,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
@@ -75,8 +75,10 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 const KEEPALIVES: usize = 3;
 
 /// What is said before anything is encrypted: no version for those who collect them.
+const GREETING: &str = "SSH-2.0-towline";
+
 fn greeting() -> SshId {
-    SshId::Standard(Cow::Borrowed("SSH-2.0-towline"))
+    SshId::Standard(Cow::Borrowed(GREETING))
 }
 
 /// No change of keys of our own accord; see the list above.
@@ -140,6 +142,10 @@ struct Shared {
     channels: watch::Sender<usize>,
     /// How much has arrived for all of them and is not read yet, in bytes.
     waiting: AtomicUsize,
+    /// Whether the peer leaves it to us to close channels that have ended.
+    leads: AtomicBool,
+    /// How many channels we have closed first.
+    closed: AtomicUsize,
 }
 
 /// One of the channels that share a session, while it lives.
@@ -163,6 +169,16 @@ impl Load {
         *self.0.channels.borrow()
     }
 
+    /// How many channels were closed by us and stay in russh's books.
+    fn kept(&self) -> usize {
+        self.0.closed.load(Ordering::Relaxed)
+    }
+
+    /// From here on, channels that have ended are closed by us.
+    fn lead(&self) {
+        self.0.leads.store(true, Ordering::Relaxed);
+    }
+
     /// Waits until no channel is left.
     async fn idle(&self) {
         let _ = self.0.channels.subscribe().wait_for(|channels| *channels == 0).await;
@@ -179,6 +195,15 @@ impl Load {
 }
 
 impl Share {
+    fn leads(&self) -> bool {
+        self.0.0.leads.load(Ordering::Relaxed)
+    }
+
+    /// The channel is being closed, and the peer has not done so.
+    fn close_first(&self) {
+        self.0.0.closed.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn others(&self) -> watch::Receiver<usize> {
         self.0.0.channels.subscribe()
     }

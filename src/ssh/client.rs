@@ -29,8 +29,9 @@ mod tests;
 
 pub(super) use guard::Guard;
 
-/// How many channels a session may have had before new ones go to another.
-const WORN_CHANNELS: u64 = 20_000;
+/// How many channels a session may have closed before new ones go to another: russh keeps some 4 KiB
+/// of each.
+const WORN_CHANNELS: usize = 5_000;
 
 /// How many bytes a session may have moved before new channels go to another: far below the
 /// 2^32 packets after which a cipher's counter would begin anew.
@@ -40,7 +41,6 @@ const WORN_BYTES: u64 = 64 << 30;
 pub(crate) struct Session {
     handle: Handle<Guard>,
     state: Arc<State>,
-    opened: AtomicU64,
     moved: Arc<AtomicU64>,
     drained: CancellationToken,
 }
@@ -124,7 +124,7 @@ impl Session {
         drop(greeting);
         let _logging_in = trace.enter(Phase::Login);
         auth::log_in(&mut handle, login).await?;
-        Ok(Self { handle, state, opened: AtomicU64::new(0), moved, drained })
+        Ok(Self { handle, state, moved, drained })
     }
 
     /// Whether new channels can be opened in it.
@@ -134,8 +134,7 @@ impl Session {
 
     /// Whether it has served long enough: new channels belong into a new session.
     pub(crate) fn is_worn(&self) -> bool {
-        self.opened.load(Ordering::Relaxed) >= WORN_CHANNELS
-            || self.moved.load(Ordering::Relaxed) >= WORN_BYTES
+        self.state.load.kept() >= WORN_CHANNELS || self.moved.load(Ordering::Relaxed) >= WORN_BYTES
     }
 
     /// How many channels are open.
@@ -169,7 +168,7 @@ impl Session {
         let port = u32::from(to.port);
         let _share = self.state.load.share();
         let opened = self.handle.channel_open_direct_tcpip(host, port, "127.0.0.1", 0).await;
-        self.forwarded(opened.map_err(|error| not_opened(error, "the SSH server"))?)
+        self.forwarded(opened)
     }
 
     /// A connection from the server to a Unix socket there.
@@ -177,11 +176,11 @@ impl Session {
         let _opening = trace.enter(Phase::Forward);
         let _share = self.state.load.share();
         let opened = self.handle.channel_open_direct_streamlocal(path).await;
-        self.forwarded(opened.map_err(|error| not_opened(error, "the SSH server"))?)
+        self.forwarded(opened)
     }
 
-    fn forwarded(&self, channel: russh::Channel<Msg>) -> Result<ByteStream> {
-        self.opened.fetch_add(1, Ordering::Relaxed);
+    fn forwarded(&self, opened: Result<russh::Channel<Msg>, russh::Error>) -> Result<ByteStream> {
+        let channel = opened.map_err(|error| not_opened(error, "the SSH server"))?;
         let channel = Channel::new(channel, Role::Forward, "", &self.state.load);
         Ok(ByteStream::other(channel))
     }
@@ -197,7 +196,6 @@ impl Session {
         let _share = self.state.load.share();
         let opened = self.handle.channel_open_session().await;
         let mut channel = opened.map_err(|error| not_opened(error, "the SSH server"))?;
-        self.opened.fetch_add(1, Ordering::Relaxed);
         if let Some(Terminal { kind, size }) = &terminal {
             let asked = channel.request_pty(true, kind, size.columns, size.rows, 0, 0, &[]).await;
             asked.map_err(failure)?;

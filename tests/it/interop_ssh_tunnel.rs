@@ -57,14 +57,6 @@ fn far_port(tunnel: &Running) -> u16 {
     tunnel.address().rsplit_once(':').unwrap().1.parse().unwrap()
 }
 
-/// The most memory it has ever held, in KiB.
-fn peak(running: &Running) -> u64 {
-    let pid = running.pid().as_raw_nonzero();
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
 #[test]
 fn forwards_keep_half_closes_and_late_replies_on_all_kinds_of_sockets() {
     let sshd = Sshd::new();
@@ -230,7 +222,7 @@ fn a_reader_that_stalls_holds_up_nobody_and_is_given_up() {
     let mut rest = Vec::new();
     assert!(stalled.read_to_end(&mut rest).is_err(), "truncated to {} bytes", rest.len());
     tunnel.stderr_line(|line| line.contains("MiB were waiting to be read"));
-    assert!(peak(&tunnel) < 200 << 10, "{} KiB", peak(&tunnel));
+    assert!(tunnel.memory("VmHWM") < 200 << 10, "{} KiB", tunnel.memory("VmHWM"));
     assert_eq!(ask_port(ports[1], b"still there"), b"still there");
     assert!(!tunnel.stderr().contains("session is lost"), "{}", tunnel.stderr());
 }

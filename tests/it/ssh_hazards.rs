@@ -113,10 +113,7 @@ fn a_client_that_hears_less_than_it_says_has_to_wait() {
         said += len;
         assert!(said < bytes.len(), "all of it was taken, and nothing heard");
     }
-    let status = fs::read_to_string(format!("/proc/{}/status", server.run.pid().as_raw_nonzero()));
-    let status = status.unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    let peak: u64 = peak.trim().strip_suffix(" kB").unwrap().parse().unwrap();
+    let peak = server.run.memory("VmHWM");
     assert!(peak < 96 << 10, "{peak} KiB");
     // From the moment it listens, everything goes on.
     let mut writes = stream.try_clone().unwrap();
@@ -190,6 +187,36 @@ fn what_is_closed_abruptly_leaves_nothing_behind() {
         server <= before[0] && client <= before[1]
     });
     ask(&mut first, "still here");
+}
+
+#[test]
+fn channels_that_have_ended_hold_neither_places_nor_memory() {
+    let tunnel = Tunnel::to(echo_or_flood);
+    let chats = |count: usize| {
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..count / 4).for_each(|_| chat(&tunnel)));
+            }
+        });
+    };
+    chats(1000);
+    let before = [&tunnel.server.run, &tunnel.client].map(|run| run.memory("VmRSS"));
+    chats(3000);
+    let after = [&tunnel.server.run, &tunnel.client].map(|run| run.memory("VmRSS"));
+    // The client may keep 4 KiB of each, until there are so many that it begins a session anew.
+    assert!(after[0] < before[0] + (4 << 10), "the server's: {before:?}, {after:?} KiB");
+    assert!(after[1] < before[1] + (24 << 10), "the client's: {before:?}, {after:?} KiB");
+    chats(2000);
+    assert_eq!(tunnel.server.run.stderr().matches("logs in").count(), 2);
+}
+
+/// A connection that says something, hears it, and ends.
+#[track_caller]
+fn chat(tunnel: &Tunnel) {
+    let mut stream = tunnel.connect();
+    ask_first(&mut stream);
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0);
 }
 
 #[test]

@@ -335,6 +335,16 @@ impl Running {
         Pid::from_child(&self.child)
     }
 
+    /// A figure of its memory in `/proc/PID/status`, in KiB: `VmRSS` is what it holds now, `VmHWM`
+    /// the most it has ever held.
+    #[track_caller]
+    pub(crate) fn memory(&self, figure: &str) -> u64 {
+        let status = format!("/proc/{}/status", self.pid().as_raw_nonzero());
+        let status = std::fs::read_to_string(status).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(figure)).unwrap();
+        line.trim_matches([':', ' ', '\t', 'k', 'B']).parse().unwrap()
+    }
+
     /// Sends a signal to the process, not to its children.
     #[track_caller]
     pub(crate) fn signal(&self, signal: Signal) {

@@ -60,14 +60,14 @@ impl Owner {
             // All that arrived counts, even where our own last words could not be said any more.
             () = &mut hear => {}
             () = say => {
-                // The side that says Close first would keep the channel in russh's books.
-                let _ = tokio::time::timeout(Close::PATIENCE, hear).await;
+                // The side that says Close first keeps the channel in russh's books.
+                let leads = self.role == Role::Forward && self.share.leads();
+                let patience = if leads { Duration::ZERO } else { Close::PATIENCE };
+                let _ = tokio::time::timeout(patience, hear).await;
             }
         }
         outbox.close();
-        if !self.closed.is_cancelled() {
-            let _ = writes.close().await;
-        }
+        self.close(&writes).await;
         self.inbox.change(|state| {
             state.closed = true;
             let lost = || Error::new(Kind::Lost, "the SSH session was lost");
@@ -189,6 +189,17 @@ impl Owner {
         }
         // Without an end on both sides this is an abort, and the peer is told at once.
         if !ended || self.inbox.state().end.is_none() {
+            self.close(writes).await;
+        }
+    }
+
+    /// Says Close, if neither side has yet.
+    async fn close<S>(&self, writes: &ChannelWriteHalf<S>)
+    where
+        S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static,
+    {
+        if !self.closed.is_cancelled() {
+            self.share.close_first();
             let _ = writes.close().await;
             self.closed.cancel();
         }

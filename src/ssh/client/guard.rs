@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use russh::ChannelOpenFailure;
 use russh::client::{ChannelOpenHandle, DisconnectReason, Handler, Msg, Session as Loop};
 use russh::keys::PublicKeyOrCertificate;
+use russh::{ChannelOpenFailure, Names};
 use tokio::sync::mpsc;
 
 use super::{Forward, Forwarded, State};
@@ -12,8 +12,8 @@ use crate::duplex::ByteStream;
 use crate::endpoint::HostPort;
 use crate::lock::lock;
 use crate::report;
-use crate::ssh::HostKeys;
 use crate::ssh::channel::{Channel, Role};
+use crate::ssh::{GREETING, HostKeys};
 
 /// Watches over the session from inside: checks the server's key, takes only what was asked for.
 pub(in crate::ssh) struct Guard {
@@ -88,6 +88,18 @@ impl Handler for Guard {
                 Ok(false)
             }
         }
+    }
+
+    async fn kex_done(
+        &mut self,
+        _: Option<&[u8]>,
+        _: &Names,
+        session: &mut Loop,
+    ) -> Result<(), Broken> {
+        if session.remote_sshid() == GREETING.as_bytes() {
+            self.state.load.lead();
+        }
+        Ok(())
     }
 
     async fn server_channel_open_forwarded_tcpip(

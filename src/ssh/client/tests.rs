@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use russh::server::{self, Auth, Handle, Handler};
+use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
@@ -88,4 +90,35 @@ async fn a_forward_that_was_asked_for_is_taken_and_no_other_one() {
     assert!(open.is_ok());
     assert_eq!(incoming.recv().await.unwrap().from, "192.0.2.1:4000");
     assert!(server.channel_open_forwarded_tcpip("localhost", 81, "192.0.2.1", 1).await.is_err());
+}
+
+#[tokio::test]
+async fn a_write_that_is_given_up_says_nothing() {
+    let (session, server) = session().await;
+    let (_, mut incoming) = session.listen(Forward::Tcp("localhost".into(), 80)).await.unwrap();
+    let open = server.channel_open_forwarded_tcpip("localhost", 80, "192.0.2.1", 4000).await;
+    let mut far = open.unwrap();
+    let mut near = incoming.recv().await.unwrap().stream;
+    let (mut said, mut given_up) = (Vec::new(), 0_u8);
+    // Nobody listens yet, so there comes a time when all writes have to wait.
+    while given_up < 100 {
+        let piece = [given_up; 10_000];
+        match near.write(&piece).now_or_never() {
+            Some(len) => said.extend_from_slice(&piece[..len.unwrap()]),
+            None => given_up += 1,
+        }
+        tokio::task::yield_now().await;
+    }
+    assert!(near.shutdown().now_or_never().is_none());
+    let heard = tokio::spawn(async move {
+        let mut heard = Vec::new();
+        while let Some(ChannelMsg::Data { data }) = far.wait().await {
+            heard.extend_from_slice(&data);
+        }
+        heard
+    });
+    near.write_all(b"the end").await.unwrap();
+    near.shutdown().await.unwrap();
+    said.extend_from_slice(b"the end");
+    assert!(heard.await.unwrap() == said);
 }
