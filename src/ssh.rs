@@ -139,13 +139,21 @@ struct Load(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    channels: watch::Sender<usize>,
+    company: watch::Sender<Company>,
     /// How much has arrived for all of them and is not read yet, in bytes.
     waiting: AtomicUsize,
     /// Whether the peer leaves it to us to close channels that have ended.
     leads: AtomicBool,
     /// How many channels we have closed first.
     closed: AtomicUsize,
+}
+
+/// Who is in a session.
+#[derive(Clone, Copy, Debug, Default)]
+struct Company {
+    channels: usize,
+    /// Whether the peer may open more of them at any time: we asked it to listen.
+    expects: bool,
 }
 
 /// One of the channels that share a session, while it lives.
@@ -161,12 +169,8 @@ struct Waiting {
 
 impl Load {
     fn share(&self) -> Share {
-        self.0.channels.send_modify(|channels| *channels += 1);
+        self.0.company.send_modify(|company| company.channels += 1);
         Share(self.clone())
-    }
-
-    fn channels(&self) -> usize {
-        *self.0.channels.borrow()
     }
 
     /// How many channels were closed by us and stay in russh's books.
@@ -179,9 +183,19 @@ impl Load {
         self.0.leads.store(true, Ordering::Relaxed);
     }
 
+    /// From here on, the peer may open channels.
+    fn expect(&self) {
+        self.0.company.send_modify(|company| company.expects = true);
+    }
+
+    fn channels(&self) -> usize {
+        self.0.company.borrow().channels
+    }
+
     /// Waits until no channel is left.
     async fn idle(&self) {
-        let _ = self.0.channels.subscribe().wait_for(|channels| *channels == 0).await;
+        let mut company = self.0.company.subscribe();
+        let _ = company.wait_for(|company| company.channels == 0).await;
     }
 
     /// Whether the one channel there is has more to read than it should.
@@ -204,14 +218,14 @@ impl Share {
         self.0.0.closed.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn others(&self) -> watch::Receiver<usize> {
-        self.0.0.channels.subscribe()
+    fn company(&self) -> watch::Receiver<Company> {
+        self.0.0.company.subscribe()
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.0.0.channels.send_modify(|channels| *channels -= 1);
+        self.0.0.company.send_modify(|company| company.channels -= 1);
     }
 }
 

@@ -231,4 +231,7 @@ impl Io for Channel {
         state.watcher = Some(cx.waker().clone());
         Poll::Pending
     }
+    fn check(&mut self, _: &mut Context<'_>) -> Result<()> {
+        self.inbox.state().end.clone().unwrap_or(Ok(()))
+    }
 }

@@ -235,6 +235,7 @@ impl Session {
             }
         });
         let port = granted?;
+        self.state.load.expect();
         if let Forward::Tcp(host, 0) = &at {
             let chosen = Forward::Tcp(host.clone(), port);
             let mut forwards = lock(&self.state.forwards);

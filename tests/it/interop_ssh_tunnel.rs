@@ -6,6 +6,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Signal, kill_process};
 
@@ -225,6 +226,31 @@ fn a_reader_that_stalls_holds_up_nobody_and_is_given_up() {
     assert!(tunnel.memory("VmHWM") < 200 << 10, "{} KiB", tunnel.memory("VmHWM"));
     assert_eq!(ask_port(ports[1], b"still there"), b"still there");
     assert!(!tunnel.stderr().contains("session is lost"), "{}", tunnel.stderr());
+}
+
+#[test]
+fn connections_come_in_beside_a_reader_that_stalls() {
+    let sshd = Sshd::new();
+    let (sender, stalled) = mpsc::channel();
+    let place = tcp_server(move |mut stream| {
+        let mut wish = [0];
+        stream.read_exact(&mut wish).unwrap();
+        match wish[0] {
+            b's' => sender.send(stream).unwrap(),
+            _ => stream.write_all(&wish).unwrap(),
+        }
+    });
+    let tunnel = sshd.tunnel(&[("-R", &format!("0:127.0.0.1:{}", place.port()))]);
+    let mut flood = dial(far_port(&tunnel));
+    flood.write_all(b"s").unwrap();
+    let stalled = stalled.recv_timeout(DEADLINE).unwrap();
+    // All that goes out on the way to the one that reads nothing.
+    flood.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+    while flood.write(&[0; 64 << 10]).is_ok() {}
+    let mut beside = dial(far_port(&tunnel));
+    beside.write_all(b"b").unwrap();
+    beside.read_exact(&mut [0]).unwrap();
+    drop(stalled);
 }
 
 #[test]

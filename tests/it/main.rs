@@ -87,6 +87,9 @@ mod interop_scale;
 // Logging in to SSH servers that nobody here wrote.
 #[cfg(feature = "interop")]
 mod interop_ssh;
+// OpenSSH and our ends, ahead of each other.
+#[cfg(feature = "interop")]
+mod interop_ssh_hazards;
 // Forwards through OpenSSH's sshd: every byte, lost sessions, stalled readers.
 #[cfg(feature = "interop")]
 mod interop_ssh_tunnel;

@@ -220,6 +220,33 @@ fn chat(tunnel: &Tunnel) {
 }
 
 #[test]
+fn a_reader_that_is_given_up_is_told_although_it_reads_nothing() {
+    let tunnel = Tunnel::to(echo_or_flood);
+    let mut lively = tunnel.connect();
+    ask_first(&mut lively);
+    let mut stuck = tunnel.connect();
+    stuck.write_all(b"flood").unwrap();
+    wait_until("its connection is reset", || stuck.take_error().unwrap().is_some());
+    ask(&mut lively, "still here");
+}
+
+#[test]
+fn a_reader_that_is_slow_is_not_given_up() {
+    const PIECE: usize = 256 << 10;
+    let tunnel = Tunnel::to(echo_or_flood);
+    let mut lively = tunnel.connect();
+    ask_first(&mut lively);
+    let mut slow = tunnel.connect();
+    slow.write_all(b"flood").unwrap();
+    // Some 20 MiB a second at most, and more in all than may wait on the way.
+    for _ in 0..512 {
+        slow.read_exact(&mut [0; PIECE]).unwrap();
+        thread::sleep(Duration::from_millis(12));
+    }
+    ask(&mut lively, "still here");
+}
+
+#[test]
 fn a_server_that_was_killed_is_no_end() {
     let mut server = Server::new(&[line("", 1)], &["exec:cat /dev/zero"]);
     let mut client = server.connect(1, "me", "").stdin_open().spawn();

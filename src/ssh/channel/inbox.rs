@@ -12,6 +12,10 @@ use crate::error::Result;
 use crate::lock::lock;
 use crate::ssh::{Load, Waiting};
 
+/// Up to how many bytes are put together, so that a great many small pieces do not take much more
+/// memory than what is in them.
+const SMALL: usize = 4 << 10;
+
 /// The inbox of a channel: the owner fills it, the reader empties it.
 pub(super) struct Inbox {
     state: Mutex<State>,
@@ -81,7 +85,12 @@ impl Inbox {
 impl State {
     pub(super) fn add(&mut self, bytes: Bytes) {
         self.size.set(self.size.bytes + bytes.len());
-        self.waiting.push_back(bytes);
+        match self.waiting.back_mut() {
+            Some(last) if last.len() + bytes.len() <= SMALL => {
+                *last = [&last[..], &bytes].concat().into();
+            }
+            _ => self.waiting.push_back(bytes),
+        }
     }
 
     pub(super) fn forget(&mut self) {

@@ -1,5 +1,6 @@
 //! The task that owns a channel.
 
+use std::future::pending;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,17 +17,26 @@ use crate::duplex::Close;
 use crate::endpoint::pass_on_lines;
 use crate::error::{Error, Kind, Result};
 use crate::lock::lock;
-use crate::ssh::Share;
+use crate::ssh::{Company, Share, WINDOW};
 
 /// How much may wait for a reader that has the session to itself, in bytes. Beyond it the session
-/// is not read, so that the peer has to wait, too; unless a write of ours waits for the peer, whose
-/// leave to go on may be behind all this.
+/// is not read, so that the peer has to wait, too; unless a write of ours waits for the peer.
 pub(in crate::ssh) const ENOUGH: usize = 1 << 20;
 
-/// How much may wait for a reader in any case, in bytes. Beyond it a channel that shares the session
-/// is closed: others must not wait for it, nor memory grow with it. More than a window, so that a
-/// server has the time to close that.
+/// How much may wait for a reader in any case, in bytes. Several windows: russh gives the peer leave
+/// to send more as soon as it has received something, whether anybody reads that or not.
 const TOO_MUCH: usize = 32 << 20;
+
+/// How often a message more is taken where a write of ours waits: the peer's leave to go on may be
+/// behind it. A peer that has next to no leave itself must not be kept busy by that.
+const TICK: Duration = Duration::from_millis(5);
+
+/// How long other channels wait for a reader that is behind by [`TOO_MUCH`] to take a window of it.
+/// One that takes longer is closed.
+const MOMENT: Duration = Duration::from_secs(2);
+
+/// How long channels that may be about to open wait for it to take anything.
+const STALL: Duration = Duration::from_secs(10);
 
 /// How long a command may take to say how it ended, after its output has ended.
 const EXIT: Duration = Duration::from_secs(1);
@@ -82,7 +92,7 @@ impl Owner {
             let late = async {
                 match exit_by {
                     Some(deadline) => sleep_until(deadline).await,
-                    None => std::future::pending().await,
+                    None => pending().await,
                 }
             };
             let message = tokio::select! {
@@ -130,31 +140,53 @@ impl Owner {
         });
     }
 
-    /// Waits where too much waits for the reader.
+    /// Waits where too much waits for the reader. What comes for others waits meanwhile, so the
+    /// reader has to be quicker the surer it is that there are any.
     ///
     /// # Errors
     /// The channel has to be given up.
     async fn wait_for_room(&self) -> Result<(), ()> {
         let size = || self.inbox.state().size.bytes;
-        let mut channels = self.share.others();
-        let mut writing = self.writing.subscribe();
-        while *channels.borrow_and_update() == 1 {
-            let most = if *writing.borrow_and_update() { TOO_MUCH } else { ENOUGH };
-            if size() <= most {
-                break;
-            }
-            tokio::select! {
-                () = self.inbox.room.notified() => {}
-                _ = channels.changed() => {}
-                _ = writing.changed() => {}
-                () = self.closed.cancelled() => return Err(()),
-            }
-        }
-        if size() <= TOO_MUCH {
+        if size() <= ENOUGH {
             return Ok(());
         }
+        let since = Instant::now();
+        let mut company = self.share.company();
+        let mut writes = self.writing.subscribe();
+        let mut waited = false;
+        loop {
+            let Company { channels, expects } = *company.borrow_and_update();
+            let writing = *writes.borrow_and_update();
+            let (most, patience) = match channels {
+                2.. if waited => (TOO_MUCH - WINDOW as usize, Some(MOMENT)),
+                2.. => (TOO_MUCH, Some(MOMENT)),
+                _ if expects => (TOO_MUCH, Some(STALL)),
+                _ if writing && size() <= TOO_MUCH => (ENOUGH, Some(TICK)),
+                _ => (ENOUGH, None),
+            };
+            if size() <= most {
+                return Ok(());
+            }
+            let late = async {
+                match patience {
+                    Some(patience) => sleep_until(since + patience).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.inbox.room.notified() => {}
+                _ = company.changed() => {}
+                _ = writes.changed() => {}
+                () = self.closed.cancelled() => return Err(()),
+                () = late => match most {
+                    ENOUGH => return Ok(()),
+                    _ => break,
+                },
+            }
+            waited = true;
+        }
         let what = format!(
-            "{} MiB were waiting to be read, and other channels share the SSH session",
+            "{} MiB were waiting to be read, and others wait for the SSH session",
             TOO_MUCH >> 20
         );
         self.inbox.change(|state| {
