@@ -36,8 +36,8 @@ peers clients URL CONNECTIONS SIZE ROUNDS [WINDOW [SOURCE]]
                               print what it came to. SIZE is a number or a range, as 1-4096
 peers sessions URL COUNT AT_ONCE SIZE ROUNDS
                               connect, make that many round trips and close, COUNT times
-peers tcp-sink                one TCP connection: count and hash
-peers tcp-source BYTES PORT   connect, send that, wait for the other end's end
+peers tcp-sink [PORT]         count and hash one TCP connection, to PORT or one that comes
+peers tcp-source BYTES [PORT] the same, sending that and waiting for the other end's end
 ";
 
 #[tokio::main]
@@ -72,9 +72,17 @@ async fn main() -> ExitCode {
         ["sessions", url, count, at_once, size, rounds] => {
             sessions(url, count, at_once, size, rounds).await
         }
-        ["tcp-sink"] => tcp::sink().await,
+        ["tcp-sink"] => tcp::sink(None).await,
+        ["tcp-sink", port] => match port.parse() {
+            Ok(port) => tcp::sink(Some(port)).await,
+            Err(error) => Err(error.into()),
+        },
+        ["tcp-source", bytes] => match number(bytes) {
+            Ok(n) => tcp::source(Payload::bytes(n), None).await,
+            Err(error) => Err(error),
+        },
         ["tcp-source", bytes, port] => match (number(bytes), port.parse()) {
-            (Ok(n), Ok(port)) => tcp::source(Payload::bytes(n), port).await,
+            (Ok(n), Ok(port)) => tcp::source(Payload::bytes(n), Some(port)).await,
             _ => Err("not a number".into()),
         },
         _ => Err(USAGE.into()),

@@ -8,8 +8,8 @@ use tokio::net::TcpStream;
 use crate::payload::{CHUNK, Digest, Payload};
 use crate::{Result, listen};
 
-pub(crate) async fn sink() -> Result {
-    let (mut tcp, _) = listen().await?.accept().await?;
+pub(crate) async fn sink(port: Option<u16>) -> Result {
+    let mut tcp = open(port).await?;
     let (mut digest, mut buf) = (Digest::default(), vec![0; CHUNK]);
     loop {
         match tcp.read(&mut buf).await? {
@@ -19,12 +19,20 @@ pub(crate) async fn sink() -> Result {
     }
 }
 
-pub(crate) async fn source(mut payload: Payload, port: u16) -> Result {
-    let mut tcp = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+pub(crate) async fn source(mut payload: Payload, port: Option<u16>) -> Result {
+    let mut tcp = open(port).await?;
     while let Some(piece) = payload.next() {
         tcp.write_all(piece).await?;
     }
     tcp.shutdown().await?;
     while tcp.read(&mut [0; 1024]).await? > 0 {}
     Ok(())
+}
+
+/// Connects to a port, or waits for a connection.
+async fn open(port: Option<u16>) -> Result<TcpStream> {
+    Ok(match port {
+        Some(port) => TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?,
+        None => listen().await?.accept().await?.0,
+    })
 }
