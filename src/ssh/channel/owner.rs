@@ -157,6 +157,7 @@ impl Owner {
         loop {
             let Company { channels, expects } = *company.borrow_and_update();
             let writing = *writes.borrow_and_update();
+            // How much may wait here, and how long whoever is behind it waits.
             let (most, patience) = match channels {
                 2.. if waited => (TOO_MUCH - WINDOW as usize, Some(MOMENT)),
                 2.. => (TOO_MUCH, Some(MOMENT)),
