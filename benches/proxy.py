@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 import harness
-from harness import NULL, PIPE, Failure, Process, expect, free_port, in_turns, limit, peer, wait_for_listener
+from harness import NULL, PIPE, Failure, Process
+from harness import expect, free_port, in_turns, limit, peer, wait_for_listener
 
 # Connections through one process: each takes two descriptors, and there are 20,000.
 IDLE = 9000
