@@ -388,7 +388,7 @@ pub struct ProxyingArgs {
     #[arg(long, value_name = "SIZE", default_value = "16KiB", value_parser = size)]
     pub max_header: Size,
 
-    /// How many threads move what WebSockets say [default: one a core]
+    /// How many threads to use: half of them for handshakes, half for what WebSockets say [default: one a core]
     #[arg(long, value_name = "N", value_parser = value::at_least_one)]
     pub threads: Option<usize>,
 }

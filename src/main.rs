@@ -24,11 +24,14 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<()> {
-    let mut runtime = match cli.command {
+    let mut runtime = match &cli.command {
         // One join is one task, which a second thread would only have to wake.
         Command::Connect(_) => Builder::new_current_thread(),
         _ => Builder::new_multi_thread(),
     };
+    if let Command::Proxy(args) = &cli.command {
+        runtime.worker_threads(args.threads().handshakes);
+    }
     let runtime = runtime.enable_all().build().map_err(Error::io)?;
     let outcome = runtime.block_on(command::run(cli));
     // A read of stdin cannot be cancelled; the process does not wait for it.

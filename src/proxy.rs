@@ -58,7 +58,7 @@ impl Proxy {
             max_message: None,
         };
         let pool = Pool::new(args.backends(), &args.balancing, &cx);
-        let tunnels = Tunnels::new(args.threads(), limits)?;
+        let tunnels = Tunnels::new(args.threads().tunnels, limits)?;
         let (refusals, opened) = (Refusals::default(), AtomicU64::new(0));
         Ok(Arc::new(Self { cx, args, pool, tunnels, refusals, opened }))
     }

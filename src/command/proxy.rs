@@ -95,9 +95,19 @@ impl ProxyArgs {
         backends.map(|it| (it.endpoint.clone(), it.weight.unwrap_or(1)))
     }
 
-    /// How many threads move data.
-    pub(crate) fn threads(&self) -> usize {
+    /// How many threads do what. Few are better than many: what has to wait for a thread is done
+    /// together with what came meanwhile.
+    pub fn threads(&self) -> Threads {
         let cores = || std::thread::available_parallelism().map_or(1, Into::into);
-        self.proxying.threads.unwrap_or_else(cores)
+        let all = self.proxying.threads.unwrap_or_else(cores);
+        Threads { handshakes: (all / 2).max(1), tunnels: all.div_ceil(2) }
     }
+}
+
+/// How many threads do what.
+pub struct Threads {
+    /// HTTP, TLS, connecting.
+    pub handshakes: usize,
+    /// What WebSockets say.
+    pub tunnels: usize,
 }
