@@ -89,9 +89,9 @@ impl End {
 pub(crate) struct Limits {
     /// How long no message may come in either direction. Pings and Pongs are none.
     pub(crate) idle: Option<Duration>,
-    /// How long a side may be silent until it is pinged.
+    /// How long nothing may come from either side until both are pinged.
     pub(crate) ping: Option<Duration>,
-    /// How long it may be silent then.
+    /// How long a side may be silent then.
     pub(crate) ping_timeout: Duration,
     /// Whether the client's frames have to be masked, of a known kind and in order.
     pub(crate) police: bool,

@@ -84,20 +84,19 @@ impl Flow {
             return self.close(1001, End::Idle, ends, turn);
         }
         let Some(ping) = limits.ping else { return };
+        // A Ping behind much else would come late; and where much is said, TCP finds out itself who
+        // does not take it.
+        let quiet = self.lanes.iter().all(|lane| passed(lane.heard, turn.now, ping));
         for side in SIDES {
-            let lane = self.lane(side);
-            let patience = if lane.pinged { limits.ping_timeout } else { ping };
-            if lane.ended || !passed(lane.heard, turn.now, patience) {
-                continue;
-            }
-            if lane.pinged {
+            let (out, into) = (self.lane(side), self.lane(side.other()));
+            if out.pinged && passed(out.heard, turn.now, limits.ping_timeout) {
                 let why = io::Error::new(io::ErrorKind::TimedOut, "no answer to a ping");
                 return self.fail(side, why);
             }
-            let back = self.lane(side.other());
-            if back.sink == Sink::Open && back.track.between_messages() && back.tail.is_none() {
-                let lane = self.lane_mut(side);
-                (lane.pinged, lane.heard) = (true, turn.now);
+            let ready = into.sink == Sink::Open && into.track.between_messages();
+            if quiet && ready && into.tail.is_none() && !out.ended && !out.pinged {
+                let out = self.lane_mut(side);
+                (out.pinged, out.heard) = (true, turn.now);
                 self.pass(side.other(), &frames::ping(side == Side::Far), ends, turn);
             }
         }
