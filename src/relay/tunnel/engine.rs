@@ -5,27 +5,28 @@
 //! socket does not take it all is the rest kept, and the other socket not read until it is gone.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::io::Errno;
-use rustix::net::{SendFlags, Shutdown, send, shutdown, sockopt};
+use rustix::net::sockopt;
+use sockets::{Sockets, socket};
 
-use super::flow::{Ends, Flow, Spliced, Turn};
+use super::flow::{Flow, Turn};
 use super::slab::Slab;
 use super::{End, Limits, Owner, SIDES, Totals, Tunnel, pace, tenths};
-use crate::duplex::ByteStream;
 use crate::endpoint::Side;
 use crate::relay::Counts;
 use crate::relay::splice::Pipe;
+
+mod sockets;
 
 /// What one read takes.
 const CHUNK: usize = 64 << 10;
@@ -128,15 +129,6 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.order(Order::Quit);
-    }
-}
-
-/// Takes a socket away from the runtime.
-fn socket(stream: ByteStream) -> io::Result<OwnedFd> {
-    match stream {
-        ByteStream::Tcp(tcp) => Ok(tcp.into_std()?.into()),
-        ByteStream::Unix(unix) => Ok(unix.into_std()?.into()),
-        ByteStream::Other(_) => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 
@@ -392,52 +384,5 @@ impl Entry {
             let _ = epoll::delete(epoll, &self.sockets[side as usize]);
             *armed = Armed::Out;
         }
-    }
-}
-
-/// The sockets of a tunnel, and the pipe of the thread.
-struct Sockets<'a> {
-    sockets: &'a [OwnedFd; 2],
-    pipe: &'a mut Option<Pipe>,
-}
-
-impl Ends for Sockets<'_> {
-    fn read(&mut self, side: Side, into: &mut [u8]) -> io::Result<usize> {
-        Ok(rustix::io::read(&self.sockets[side as usize], into)?)
-    }
-
-    fn write(&mut self, side: Side, data: &[u8]) -> io::Result<usize> {
-        Ok(send(&self.sockets[side as usize], data, SendFlags::NOSIGNAL)?)
-    }
-
-    fn end(&mut self, side: Side) {
-        let _ = shutdown(&self.sockets[side as usize], Shutdown::Write);
-    }
-
-    fn splice(&mut self, from: Side, most: u64) -> Option<io::Result<Spliced>> {
-        if self.pipe.is_none() {
-            *self.pipe = Pipe::open().ok();
-        }
-        let pipe = self.pipe.as_mut()?;
-        let most = usize::try_from(most).unwrap_or(usize::MAX);
-        let len = match pipe.fill(self.sockets[from as usize].as_fd(), most) {
-            Ok(len) => len,
-            Err(errno) => return Some(Err(errno.into())),
-        };
-        let mut failed = None;
-        while !pipe.is_empty() && failed.is_none() {
-            match pipe.drain(self.sockets[from.other() as usize].as_fd()) {
-                Ok(_) | Err(Errno::INTR) => {}
-                // One that cannot be spliced to is written to instead.
-                Err(Errno::AGAIN | Errno::INVAL) => break,
-                Err(errno) => failed = Some(errno.into()),
-            }
-        }
-        let rest = pipe.take().unwrap_or_else(|error| {
-            *self.pipe = None;
-            failed.get_or_insert(error);
-            Bytes::new()
-        });
-        Some(Ok(Spliced { len, rest, failed }))
     }
 }

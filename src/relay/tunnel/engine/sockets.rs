@@ -1,0 +1,69 @@
+//! What the thread does with sockets.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use bytes::Bytes;
+use rustix::io::Errno;
+use rustix::net::{SendFlags, Shutdown, send, shutdown};
+
+use crate::duplex::ByteStream;
+use crate::endpoint::Side;
+use crate::relay::splice::Pipe;
+use crate::relay::tunnel::flow::{Ends, Spliced};
+
+/// Takes a socket away from the runtime.
+pub(super) fn socket(stream: ByteStream) -> io::Result<OwnedFd> {
+    match stream {
+        ByteStream::Tcp(tcp) => Ok(tcp.into_std()?.into()),
+        ByteStream::Unix(unix) => Ok(unix.into_std()?.into()),
+        ByteStream::Other(_) => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
+/// The sockets of a tunnel, and the pipe of the thread.
+pub(super) struct Sockets<'a> {
+    pub(super) sockets: &'a [OwnedFd; 2],
+    pub(super) pipe: &'a mut Option<Pipe>,
+}
+
+impl Ends for Sockets<'_> {
+    fn read(&mut self, side: Side, into: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::read(&self.sockets[side as usize], into)?)
+    }
+
+    fn write(&mut self, side: Side, data: &[u8]) -> io::Result<usize> {
+        Ok(send(&self.sockets[side as usize], data, SendFlags::NOSIGNAL)?)
+    }
+
+    fn end(&mut self, side: Side) {
+        let _ = shutdown(&self.sockets[side as usize], Shutdown::Write);
+    }
+
+    fn splice(&mut self, from: Side, most: u64) -> Option<io::Result<Spliced>> {
+        if self.pipe.is_none() {
+            *self.pipe = Pipe::open().ok();
+        }
+        let pipe = self.pipe.as_mut()?;
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let len = match pipe.fill(self.sockets[from as usize].as_fd(), most) {
+            Ok(len) => len,
+            Err(errno) => return Some(Err(errno.into())),
+        };
+        let mut failed = None;
+        while !pipe.is_empty() && failed.is_none() {
+            match pipe.drain(self.sockets[from.other() as usize].as_fd()) {
+                Ok(_) | Err(Errno::INTR) => {}
+                // One that cannot be spliced to is written to instead.
+                Err(Errno::AGAIN | Errno::INVAL) => break,
+                Err(errno) => failed = Some(errno.into()),
+            }
+        }
+        let rest = pipe.take().unwrap_or_else(|error| {
+            *self.pipe = None;
+            failed.get_or_insert(error);
+            Bytes::new()
+        });
+        Some(Ok(Spliced { len, rest, failed }))
+    }
+}
