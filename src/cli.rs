@@ -484,6 +484,9 @@ pub struct CheckArgs {
 #[command(next_help_heading = "Sight")]
 pub struct SightArgs {
     /// Serve /metrics for Prometheus, /healthz, the state of the /backends, and POST /drain on this address, as 127.0.0.1:9100
+    ///
+    /// POST /backends/drain?name=NAME sends one backend nothing more, and closes the WebSockets that it
+    /// has with 1012, spread over --drain; POST /backends/restore?name=NAME takes it back.
     #[arg(long, value_name = "HOST:PORT", value_parser = value::http_listener)]
     pub admin: Option<Endpoint>,
 

@@ -80,10 +80,33 @@ impl Proxy {
                 self.cx.stop.cancel();
                 Answer::text(202, "Accepted", "draining\n").closing()
             }
-            (_, "/healthz" | "/metrics" | "/backends" | "/drain") => {
-                Answer::text(405, "Method Not Allowed", "GET, or POST for /drain\n")
+            ("POST", "/backends/drain") => self.set_draining(request, true),
+            ("POST", "/backends/restore") => self.set_draining(request, false),
+            (_, "/healthz" | "/metrics" | "/backends") => {
+                Answer::text(405, "Method Not Allowed", "GET this\n")
             }
-            _ => Answer::text(404, "Not Found", "/healthz /metrics /backends /drain\n"),
+            (_, "/drain" | "/backends/drain" | "/backends/restore") => {
+                Answer::text(405, "Method Not Allowed", "POST this\n")
+            }
+            _ => {
+                let paths =
+                    "/healthz /metrics /backends /backends/drain /backends/restore /drain\n";
+                Answer::text(404, "Not Found", paths)
+            }
         }
+    }
+
+    /// Drains one backend, or restores it.
+    fn set_draining(&self, request: &Request, draining: bool) -> Answer {
+        let name = request.parameter("name").unwrap_or_default();
+        let Some(tag) = self.pool.set_draining(&name, draining) else {
+            return Answer::text(404, "Not Found", "no backend has this ?name=\n");
+        };
+        if !draining {
+            return Answer::text(200, "OK", "restored\n");
+        }
+        // Those who come again are sent to others.
+        self.tunnels.drain(Some(tag), 1012, self.args.server.drain);
+        Answer::text(202, "Accepted", "draining\n")
     }
 }

@@ -62,7 +62,7 @@ impl Backend {
         freed: Arc<Notify>,
     ) -> Arc<Self> {
         let name: Arc<str> = match at {
-            Some(at) => format!("{endpoint:#}[{}]", at.ip()).into(),
+            Some(at) => format!("{endpoint:#}@{}", at.ip()).into(),
             None => format!("{endpoint:#}").into(),
         };
         Arc::new(Self {
@@ -83,6 +83,11 @@ impl Backend {
     /// Requests and WebSockets that it has now.
     pub(super) fn live(&self) -> usize {
         self.live.load(Relaxed)
+    }
+
+    /// What its tunnels are known by.
+    pub(super) fn tag(&self) -> u32 {
+        self.id as u32
     }
 
     /// Compares what two have to do, each for its weight, without dividing.

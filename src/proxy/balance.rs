@@ -32,8 +32,9 @@ pub(super) struct Pool {
     clock: AtomicU64,
     /// Told of every place that becomes free.
     freed: Arc<Notify>,
-    /// Held while a backend is left out, such that never two leave at once and leave nobody.
-    leaving: Mutex<()>,
+    /// Held while backends come, go or are left out, such that never two leave at once and leave
+    /// nobody.
+    changing: Mutex<()>,
 }
 
 /// The backends that one request is offered to, one after the other.
@@ -75,7 +76,7 @@ impl Pool {
             backends: RwLock::new(backends.clone()),
             clock: AtomicU64::new(0),
             freed,
-            leaving: Mutex::default(),
+            changing: Mutex::default(),
         });
         for backend in &*backends {
             pool.watch(backend);
@@ -102,24 +103,13 @@ impl Pool {
         is_one_of(backend, self.backends().iter())
     }
 
-    /// Sends a backend nothing more; what it has goes on. False if none has this name.
-    #[allow(dead_code, reason = "for those who drain backends")]
-    pub(super) fn drain(&self, name: &str) -> bool {
-        self.set_draining(name, true)
-    }
-
-    /// Lets a backend that is drained have its part again. False if none has this name.
-    #[allow(dead_code, reason = "for those who drain backends")]
-    pub(super) fn restore(&self, name: &str) -> bool {
-        self.set_draining(name, false)
-    }
-
-    fn set_draining(&self, name: &str, draining: bool) -> bool {
+    /// Sends the backend of this name nothing more, or again what would be its; what it has goes on.
+    /// None if nobody has the name, or else what its tunnels are known by.
+    pub(super) fn set_draining(&self, name: &str, draining: bool) -> Option<u32> {
         let backends = self.backends();
-        let mut named = backends.iter().filter(|it| &*it.name == name).peekable();
-        let known = named.peek().is_some();
-        named.for_each(|it| it.health.set_draining(draining));
-        known
+        let backend = backends.iter().find(|it| &*it.name == name)?;
+        backend.health.set_draining(draining);
+        Some(backend.tag())
     }
 
     /// The backends that there are now.
@@ -232,7 +222,7 @@ impl Attempts<'_> {
 
     /// The last one that is left is left out only where nobody could be served anyway.
     fn count(&mut self, share: &Share, error: Error, unreachable: bool) {
-        let _leaving = lock(&self.pool.leaving);
+        let _changing = lock(&self.pool.changing);
         let others = self.pool.others_are_in(share);
         share.figures.failures.add(1);
         share.health.failed(&error, self.trial, others, unreachable, &self.pool.args);

@@ -166,10 +166,11 @@ async fn open(mut front: Front, back: Back, mut response: Response, visit: Visit
         return report::verbose(format_args!("{}: left in the handshake", front.peer.address));
     }
     let Front { stream, buf, place, .. } = front;
+    let tag = visit.share.tag();
     let visit = Open::new(visit, place);
     let early = [buf.to_vec(), back.buf.to_vec()];
     let (near, far, owner) = (stream, back.stream, Box::new(visit));
-    proxy.tunnels.add(Tunnel { near, far, early, extensions, tag: 0, owner });
+    proxy.tunnels.add(Tunnel { near, far, early, extensions, tag, owner });
 }
 
 /// Grants the WebSocket here, and joins it to something that does not speak HTTP.

@@ -10,6 +10,7 @@ use tokio::time::sleep;
 use super::Pool;
 use crate::endpoint::HostPort;
 use crate::error::plain;
+use crate::lock::lock;
 use crate::proxy::backend::Backend;
 use crate::report;
 
@@ -22,14 +23,18 @@ pub(super) fn follow(backend: &Arc<Backend>, pool: &Arc<Pool>) {
 
 /// `written` stands for the name until its addresses are known.
 async fn keep(name: HostPort, written: Arc<Backend>, pool: Weak<Pool>) {
-    let mut known = true;
+    let (mut first, mut known) = (true, true);
     loop {
         let found = name.resolve().await;
         let Some(pool) = pool.upgrade() else { return };
         match found {
             Ok(found) if !found.is_empty() => {
-                known = true;
-                pool.settle(&written, places(found));
+                let all: Vec<_> = found.iter().map(|it| it.ip().to_string()).collect();
+                pool.settle(&written, places(found), first);
+                if first {
+                    report::verbose(format_args!("{} is {}", name.host, all.join(", ")));
+                }
+                (first, known) = (false, true);
             }
             // Those that are known are good until others are.
             outcome if std::mem::replace(&mut known, false) => {
@@ -55,31 +60,33 @@ fn places(found: Vec<SocketAddr>) -> BTreeSet<Option<SocketAddr>> {
 
 impl Pool {
     /// Has the backends of a name be those at these places. One whose place has gone gets nothing
-    /// more, and keeps what it has.
-    fn settle(self: &Arc<Self>, written: &Arc<Backend>, mut places: BTreeSet<Option<SocketAddr>>) {
-        let before = self.backends();
-        let is_of_name = |it: &Arc<Backend>| Arc::ptr_eq(&it.endpoint, &written.endpoint);
-        let mut after = Vec::new();
-        for backend in before.iter() {
-            if !is_of_name(backend) || places.remove(&backend.at) {
-                after.push(backend.clone());
-            } else if !Arc::ptr_eq(backend, written) {
-                report::note(format_args!("{} has gone from its name", backend.name));
-            }
-        }
-        let (kept, was_written) = (after.len(), before.iter().any(|it| Arc::ptr_eq(it, written)));
-        for place in places {
+    /// more, and keeps what it has. At `first` nobody comes or goes, and nobody is cold.
+    fn settle(
+        self: &Arc<Self>,
+        written: &Backend,
+        mut places: BTreeSet<Option<SocketAddr>>,
+        first: bool,
+    ) {
+        let _changing = lock(&self.changing);
+        let stays = |it: &Arc<Backend>| {
+            !Arc::ptr_eq(&it.endpoint, &written.endpoint) || places.remove(&it.at)
+        };
+        let (mut after, gone): (Vec<_>, Vec<_>) = self.backends().iter().cloned().partition(stays);
+        let come = places.into_iter().map(|place| {
             let (endpoint, weight) = (written.endpoint.clone(), written.weight);
-            let backend = Backend::new(endpoint, place, weight, self.freed.clone());
-            // At first nobody is warm.
-            if !was_written {
-                backend.health.begin_cold();
-                report::note(format_args!("{} has come to its name", backend.name));
-            }
-            after.push(backend);
+            Backend::new(endpoint, place, weight, self.freed.clone())
+        });
+        let come: Vec<_> = come.collect();
+        if !first {
+            come.iter().for_each(|it| it.health.begin_cold());
         }
-        let after: Arc<[_]> = after.into();
-        *self.backends.write().unwrap_or_else(PoisonError::into_inner) = after.clone();
-        after[kept..].iter().for_each(|it| self.watch(it));
+        after.extend_from_slice(&come);
+        *self.backends.write().unwrap_or_else(PoisonError::into_inner) = after.into();
+        come.iter().for_each(|it| self.watch(it));
+        for (them, what) in [(come, "come to"), (gone, "gone from")] {
+            for it in them.iter().filter(|_| !first) {
+                report::note(format_args!("{} has {what} its name", it.name));
+            }
+        }
     }
 }

@@ -103,3 +103,36 @@ fn an_admin_port_that_is_taken_is_named() {
     let run = Towline::new().args(["proxy", ":0", "echo:", "--admin", &taken]).run();
     run.code(4).stderr_has(&taken);
 }
+
+#[test]
+fn one_backend_is_drained_and_restored() {
+    let (a, b) = (ws_server(Ws::echo), ws_server(Ws::echo));
+    let backends = [backend(&a), backend(&b)];
+    let proxy = proxy(&[&backends[0], &backends[1], "--admin", "127.0.0.1:0", "--drain=10ms"]);
+    let admin = admin(&proxy);
+    let post = |path: &str| {
+        let head = "Host: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+        exchange(admin, format!("POST {path} HTTP/1.1\r\n{head}"))
+    };
+    let told = || -> Value {
+        serde_json::from_str(get(admin, "/backends").split("\r\n\r\n").nth(1).unwrap()).unwrap()
+    };
+    let (mut one, mut other) = (Ws::connect(&url(&proxy, "/")), Ws::connect(&url(&proxy, "/")));
+    let name = format!("ws://127.0.0.1:{}", a.port());
+    let answer = post(&format!("/backends/drain?name={name}"));
+    assert!(answer.starts_with("HTTP/1.1 202 Accepted\r\n"), "{answer}");
+    assert_eq!(one.until_close(), 1012);
+    proxy.stderr_line(|line| line.starts_with(&name) && line.contains("drained"));
+    assert_eq!(told()[0]["state"], "draining");
+    // The other one has them all, and keeps what it had.
+    other.text("still here");
+    assert_eq!(other.recv().text(), "still here");
+    let _more: Vec<_> = (0..3).map(|_| Ws::connect(&url(&proxy, "/"))).collect();
+    assert_eq!(told()[1]["live"], 4);
+    post(&format!("/backends/restore?name={name}"));
+    assert_eq!(told()[0]["state"], "up");
+    let _back = Ws::connect(&url(&proxy, "/"));
+    for path in ["/backends/drain?name=ws://127.0.0.1:1", "/backends/drain"] {
+        assert!(post(path).starts_with("HTTP/1.1 404 Not Found\r\n"));
+    }
+}
