@@ -81,6 +81,9 @@ mod interop_peers;
 // curl through our proxies.
 #[cfg(feature = "interop")]
 mod interop_proxies;
+// Backends whose name has several addresses, which come and go.
+#[cfg(feature = "interop")]
+mod interop_reverse_proxy_names;
 // Thousands of peers, and what strace and namespaces show: splice, cut links, full disks.
 #[cfg(feature = "interop")]
 mod interop_scale;

@@ -154,7 +154,12 @@ fn draw<'a, 'b>(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicU64;
+
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::proxy::backend::Share;
     use crate::proxy::backend::tests::backends;
 
     #[test]
@@ -193,6 +198,55 @@ mod tests {
         let _share = backends[0].share(1).unwrap();
         for _ in 0..100 {
             assert!(Arc::ptr_eq(Policy::Random.best(&from).unwrap(), &backends[1]));
+        }
+    }
+
+    /// Takes so many, which all stay.
+    fn take(
+        policy: &Policy,
+        count: usize,
+        from: &[&Arc<Backend>],
+        clock: &AtomicU64,
+    ) -> Vec<Share> {
+        let taken = (0..count).map(|_| {
+            let best = policy.best(from).unwrap();
+            best.take_turn(clock);
+            best.share(usize::MAX).unwrap()
+        });
+        taken.collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn nobody_has_more_than_one_above_its_part(
+            weights in prop::collection::vec(1_usize..20, 1..9),
+            count in 1_usize..300,
+            policy in prop::sample::select(vec![Policy::Least, Policy::RoundRobin]),
+        ) {
+            let backends = backends(&weights);
+            let from: Vec<_> = backends.iter().collect();
+            let all: usize = weights.iter().sum();
+            let _shares = take(&policy, count, &from, &AtomicU64::new(0));
+            for backend in &backends {
+                let most = (count * backend.weight).div_ceil(all) + 1;
+                prop_assert!(backend.live() <= most, "{}, not {most}", backend.live());
+            }
+        }
+
+        #[test]
+        fn one_that_was_away_has_nothing_to_catch_up_with(
+            weights in prop::collection::vec(1_usize..20, 2..9),
+            count in 1_usize..300,
+        ) {
+            let backends = backends(&weights);
+            let from: Vec<_> = backends.iter().collect();
+            let clock = AtomicU64::new(0);
+            drop(take(&Policy::RoundRobin, count, &from[1..], &clock));
+            let all: usize = weights.iter().sum();
+            let _shares = take(&Policy::RoundRobin, all, &from, &clock);
+            prop_assert!(backends[0].live() <= weights[0] + 1, "{}", backends[0].live());
         }
     }
 }
