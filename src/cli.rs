@@ -458,7 +458,9 @@ pub struct CheckArgs {
     /// Ask backends whether they are there: tcp, http:/PATH, ws:/PATH or ws:/PATH:SEND=EXPECT
     ///
     /// `tcp` connects, `http:` wants a 2xx or 3xx, `ws:` a WebSocket, whose handshake is verified.
-    /// With SEND, that is sent as a text message, and one that contains EXPECT has to come back.
+    /// With SEND, that is sent as a text message, and one that contains EXPECT has to come back. A
+    /// backend that does not speak HTTP is only connected to; programs, files and the like are not
+    /// checked.
     #[arg(long, value_name = "CHECK")]
     pub check: Option<Check>,
 

@@ -4,11 +4,12 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 use super::backend::{Back, Backend, Share};
 use super::head;
-use super::health::{Door, check};
+use super::health::Door;
+use super::health::check::{self, Check};
 use crate::accept::Peer;
 use crate::cli::BalancingArgs;
 use crate::context::Context;
@@ -120,7 +121,10 @@ impl Pool {
     /// Checks a backend from now on, if there is something to check.
     fn watch(self: &Arc<Self>, backend: &Arc<Backend>) {
         let args = &self.args.checks;
-        if let Some(check) = args.check.clone().filter(|_| backend.endpoint.is_socket()) {
+        if let Some(mut check) = args.check.clone().filter(|_| backend.endpoint.is_socket()) {
+            if !backend.endpoint.is_web() {
+                check = Check::Tcp;
+            }
             let pool = Arc::downgrade(self);
             let watching =
                 check::watch(check, args.clone(), backend.clone(), pool, self.cx.clone());
@@ -140,16 +144,19 @@ impl Attempts<'_> {
         if self.tried.len() > self.pool.args.retries {
             return None;
         }
-        let deadline = Instant::now() + self.pool.args.queue_timeout;
-        loop {
-            // Before it is looked whether there is a place, so that none is missed.
-            let freed = self.pool.freed.notified();
-            match self.pick() {
-                Pick::One(share) => return Some(share),
-                Pick::Busy if timeout_at(deadline, freed).await.is_ok() => {}
-                Pick::Busy | Pick::Nobody => return None,
+        let pool = self.pool;
+        let picking = async {
+            loop {
+                // Before it is looked whether there is a place, so that none is missed.
+                let freed = pool.freed.notified();
+                match self.pick() {
+                    Pick::One(share) => return Some(share),
+                    Pick::Busy => freed.await,
+                    Pick::Nobody => return None,
+                }
             }
-        }
+        };
+        timeout(pool.args.queue_timeout, picking).await.unwrap_or_default()
     }
 
     fn pick(&mut self) -> Pick {

@@ -92,7 +92,7 @@ impl Health {
         match self.back.load(Relaxed) {
             ALWAYS => Door::Open(1.0),
             back => {
-                let passed = Duration::from_millis(now() - back);
+                let passed = Duration::from_millis(now().saturating_sub(back));
                 Door::Open((passed.as_secs_f64() / slow_start.as_secs_f64()).min(1.0))
             }
         }
@@ -108,7 +108,8 @@ impl Health {
     pub(super) fn claim(&self, args: &BalancingArgs) -> bool {
         let opens = self.opens.load(Relaxed);
         let next = now().saturating_add(millis(args.fail_pause));
-        opens <= now() && self.opens.compare_exchange(opens, next, Relaxed, Relaxed).is_ok()
+        let ajar = opens != ALWAYS && opens <= now();
+        ajar && self.opens.compare_exchange(opens, next, Relaxed, Relaxed).is_ok()
     }
 
     /// It has answered as it should.
@@ -152,7 +153,7 @@ impl Health {
             self.settle(&facts);
             if leaves {
                 return report::warn(format_args!(
-                    "{name}: {what}; left out for {pause:.1?} after {failures} failures"
+                    "{name}: {what}; left out for {pause:.1?}, failures in a row: {failures}"
                 ));
             }
         }
@@ -245,4 +246,93 @@ fn now() -> u64 {
 fn millis(time: Duration) -> u64 {
     // `inf` is longer than any run.
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use crate::error::Kind;
+
+    fn args(flags: &[&str]) -> BalancingArgs {
+        let cli = Cli::try_parse_from([&["towline", "proxy", ":1", ":2"], flags].concat());
+        match cli.unwrap().command {
+            Command::Proxy(args) => args.balancing,
+            _ => unreachable!("it is a proxy"),
+        }
+    }
+
+    fn failure() -> Error {
+        Error::new(Kind::Refused, "connection refused")
+    }
+
+    #[test]
+    fn pauses_double_up_to_a_minute() {
+        for (first, pauses, longest) in [(1, 1, 1), (1, 2, 2), (1, 6, 32), (1, 99, 60), (90, 9, 90)]
+        {
+            let bound = Duration::from_secs(longest);
+            let pause = pause(Duration::from_secs(first), pauses);
+            assert!(pause <= bound && pause >= bound.mul_f64(0.75), "{pause:?} of {bound:?}");
+        }
+        assert!(pause(Duration::MAX, 3) > Duration::from_secs(1 << 40), "inf is for ever");
+    }
+
+    #[test]
+    fn one_request_is_the_trial() {
+        let args = args(&["--max-fails=2", "--fail-pause=0"]);
+        let health = Health::new("a".into());
+        health.failed(&failure(), false, true, false, &args);
+        assert_eq!(health.door(Duration::ZERO), Door::Open(1.0));
+        health.succeeded(false);
+        for _ in 0..2 {
+            assert!(health.is_in(), "failures count in a row");
+            health.failed(&failure(), false, true, false, &args);
+        }
+        assert_eq!((health.door(Duration::ZERO), health.state()), (Door::Ajar, State::Down));
+        // What was under way before says nothing about now.
+        health.succeeded(false);
+        assert!(!health.is_in());
+        assert!(health.claim(&self::args(&["--fail-pause=1h"])));
+        assert_eq!(health.door(Duration::ZERO), Door::Shut);
+        assert!(!health.claim(&args), "there is one trial");
+        health.succeeded(true);
+        assert_eq!((health.is_in(), health.state()), (true, State::Up));
+        assert!(!health.claim(&args), "there is nothing to try");
+    }
+
+    #[test]
+    fn a_pause_grows_only_where_there_are_others() {
+        let args = args(&["--max-fails=1", "--fail-pause=1s"]);
+        let health = Health::new("a".into());
+        let pauses = |others| {
+            let trial = !health.is_in();
+            health.failed(&failure(), trial, others, true, &args);
+            health.facts().pause.unwrap().0
+        };
+        assert_eq!([true, true, true, false, false].map(pauses), [1, 2, 3, 1, 1]);
+    }
+
+    #[test]
+    fn checks_and_people_have_the_last_word() {
+        let args = args(&["--check=tcp", "--check-rise=2", "--check-fall=3", "--max-fails=1"]);
+        let (health, checks) = (Health::new("a".into()), &args.checks);
+        let check = |good: bool| {
+            health.checked(if good { Ok(()) } else { Err(failure()) }, checks);
+            health.is_in()
+        };
+        assert!(!check(false), "the first one is believed");
+        assert_eq!([true, false, true, true].map(check), [false, false, false, true]);
+        assert_eq!([false, false, true, false].map(check), [true; 4]);
+        assert_eq!([false, false, true, true].map(check), [true, false, false, true]);
+        // A backend that has failed is back when its checks are good, but not while it is drained.
+        health.set_draining(true);
+        health.failed(&failure(), false, true, true, &args);
+        assert_eq!([false, false, false, true, true].map(check), [false; 5]);
+        assert_eq!((health.door(Duration::ZERO), health.state()), (Door::Shut, State::Draining));
+        health.set_draining(false);
+        assert!(health.is_in());
+        assert!(matches!(health.door(Duration::MAX), Door::Open(..0.1)), "it is cold");
+    }
 }

@@ -238,7 +238,7 @@ fn a_backend_has_no_more_than_it_may() {
 #[test]
 fn who_waits_gets_the_place_of_who_leaves() {
     let server = named_ws("a");
-    let args = ["--max-per-backend", "1", "--queue-timeout", "1h"];
+    let args = ["--max-per-backend", "1", "--queue-timeout", "inf"];
     let proxy = proxy(&[&[&*backend(&server)], &args[..]].concat());
     let (first, _) = open(&proxy);
     thread::scope(|scope| {

@@ -236,6 +236,7 @@ fn every_kind_of_check_finds_out() {
     for (check, backend, why) in [
         ("tcp", &away, "connection refused"),
         ("http:/", &away, "connection refused"),
+        ("http:/", &away.replace("ws", "tcp"), "connection refused"),
         ("ws:/", &away, "connection refused"),
         ("http:/", &backend(&silent), "no answer to a check"),
         ("ws:/", &backend(&silent), "no answer to a check"),
