@@ -96,6 +96,11 @@ impl Proxy {
         }
     }
 
+    /// Closes the WebSockets of a backend. Those who come again are sent to others.
+    pub(super) fn drain_tunnels(&self, tag: u32) {
+        self.tunnels.drain(Some(tag), 1012, self.args.server.drain);
+    }
+
     /// Drains one backend, or restores it.
     fn set_draining(&self, request: &Request, draining: bool) -> Answer {
         let name = request.parameter("name").unwrap_or_default();
@@ -105,8 +110,7 @@ impl Proxy {
         if !draining {
             return Answer::text(200, "OK", "restored\n");
         }
-        // Those who come again are sent to others.
-        self.tunnels.drain(Some(tag), 1012, self.args.server.drain);
+        self.drain_tunnels(tag);
         Answer::text(202, "Accepted", "draining\n")
     }
 }

@@ -198,6 +198,11 @@ impl Health {
         report::note(format_args!("{} {what}", self.name));
     }
 
+    /// Whether somebody has asked to send it nothing more.
+    pub(super) fn is_draining(&self) -> bool {
+        !self.is_in() && self.facts().draining
+    }
+
     pub(super) fn state(&self) -> State {
         let facts = self.facts();
         match (facts.draining, facts.down || facts.pause.is_some()) {

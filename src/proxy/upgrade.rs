@@ -166,11 +166,15 @@ async fn open(mut front: Front, back: Back, mut response: Response, visit: Visit
         return report::verbose(format_args!("{}: left in the handshake", front.peer.address));
     }
     let Front { stream, buf, place, .. } = front;
-    let tag = visit.share.tag();
+    let (backend, tag) = (visit.share.backend().clone(), visit.share.tag());
     let visit = Open::new(visit, place);
     let early = [buf.to_vec(), back.buf.to_vec()];
     let (near, far, owner) = (stream, back.stream, Box::new(visit));
     proxy.tunnels.add(Tunnel { near, far, early, extensions, tag, owner });
+    // The word may have come between the choice of the backend and now.
+    if backend.health.is_draining() {
+        proxy.drain_tunnels(tag);
+    }
 }
 
 /// Grants the WebSocket here, and joins it to something that does not speak HTTP.

@@ -1,6 +1,9 @@
 use std::fs;
 use std::path::PathBuf;
 
+use tempfile::TempDir;
+
+use crate::support::certs::Authority;
 use crate::support::{Running, Towline, Ws, wait_until};
 
 /// A proxy that has a file for /etc/hosts of its own, which can be written anew.
@@ -64,6 +67,23 @@ fn each_address_of_a_name_is_a_backend() {
     fs::write(&proxy.hosts, "127.0.0.3 app\n").unwrap();
     proxy.running.stderr_line(|it| it == format!("ws://app:{port}@127.0.0.3 has come to its name"));
     assert_eq!(proxy.open().1, "three hello");
+}
+
+#[test]
+fn a_certificate_is_for_the_name() {
+    let authority = Authority::new("towline tests");
+    let dir = TempDir::new().unwrap();
+    let (cert, key) = authority.issue(&["app"]).write(dir.path());
+    let ca = authority.write(dir.path().join("ca.pem"));
+    let [cert, key, ca] = [&cert, &key, &ca].map(|it| it.to_str().unwrap());
+    let server = Towline::serve(["wss://127.0.0.2:0", "echo:", "--cert", cert, "--key", key]);
+    let backends = ["app", "other"].map(|name| format!("wss://{name}:{}", server.port()));
+    let flags = ["--ca", ca, "--check=tcp", "--check-interval=20ms"];
+    let proxy =
+        Proxy::new("127.0.0.2 app other\n", &[&[&*backends[0], &backends[1]], &flags[..]].concat());
+    proxy.running.stderr_line(|it| it.contains("other:") && it.contains("@127.0.0.2 is down: "));
+    assert_eq!(proxy.open().1, "hello");
+    assert!(!proxy.said(&format!("{}@127.0.0.2 is down", backends[0])));
 }
 
 #[test]
