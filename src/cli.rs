@@ -397,7 +397,7 @@ pub struct ProxyingArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Balancing")]
 pub struct BalancingArgs {
-    /// How the next backend is chosen: least, round-robin, random, hash:KEY or sticky[:COOKIE]
+    /// How the next backend is chosen: `least`, `round-robin`, `random`, `hash:KEY` or `sticky[:COOKIE]`
     ///
     /// All heed weights. `least` takes the one with the fewest requests and WebSockets, `random` the
     /// better of two. `hash:ip`, `hash:path`, `hash:header:NAME` and `hash:cookie:NAME` send what has
@@ -420,7 +420,7 @@ pub struct BalancingArgs {
     /// A failure is a connection that cannot be made, a timeout, a wrong 101, a 502, 503 or 504. After
     /// a pause (see --fail-pause) one request is the trial of whether it is back. The last backend is
     /// left out only where it cannot be reached at all, and the pause does not grow. Where none is
-    /// left the answer is 503 with a Retry-After.
+    /// left the answer is 503 with a Retry-After. What does not speak HTTP is judged by --check alone.
     #[arg(long, value_name = "N", default_value = "3")]
     pub max_fails: usize,
 
