@@ -15,6 +15,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::endpoint::{Endpoint, Rule};
 use crate::framing::Framing;
+use crate::network::Trust;
 use crate::probe::Script;
 use crate::proxy::{Check, Policy};
 use crate::ssh::Reach;
@@ -344,6 +345,9 @@ pub struct ProxyArgs {
     pub balancing: BalancingArgs,
 
     #[command(flatten)]
+    pub clients: ClientArgs,
+
+    #[command(flatten)]
     pub sight: SightArgs,
 
     #[command(flatten)]
@@ -479,6 +483,15 @@ pub struct CheckArgs {
     /// How many bad checks in a row take a backend out; the first check of all does it alone
     #[arg(long, value_name = "N", default_value = "3", requires = "check")]
     pub check_fall: u32,
+}
+
+/// Who asks a proxy, and how much they may
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Clients")]
+pub struct ClientArgs {
+    /// Believe what proxies in this network say of their clients, as 10.0.0.0/8; `unix` is whoever comes by a Unix socket (repeat, or separate with commas)
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    pub trust: Vec<Trust>,
 }
 
 /// Seeing what a proxy does

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use crate::error::{Error, Kind, Result};
 
 pub mod body;
+pub mod forwarded;
 
 /// The most header fields a head may have.
 const MAX_FIELDS: usize = 100;

@@ -34,6 +34,7 @@ pub mod error;
 pub mod inherited;
 mod lock;
 pub mod metrics;
+pub mod network;
 pub mod report;
 pub mod signal;
 mod stamp;

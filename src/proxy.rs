@@ -18,6 +18,7 @@ use crate::relay::tunnel::{Limits, Tunnels};
 mod admin;
 mod backend;
 mod balance;
+mod client;
 mod exchange;
 mod figures;
 mod front;

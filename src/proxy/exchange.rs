@@ -44,7 +44,7 @@ pub(super) async fn run(mut front: Front, request: Request, proxy: &Arc<Proxy>) 
         let mut passing = Passing::of(&request);
         let began = Instant::now();
         passing.cookie = attempts.cookie(&share, &front.peer);
-        let head = head::outgoing(&request, &front.peer, &share, &proxy.args);
+        let head = head::outgoing(&request, &front.client, &share, &proxy.args);
         let outcome = passing.run(head, &mut front, &mut back, proxy).await;
         if let Some(status) = passing.status {
             attempts.answered(&share, status);

@@ -1,5 +1,6 @@
 //! A client's connection: one request after the other.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
+use super::client::{self, Client};
 use super::{Proxy, exchange, head, upgrade};
 use crate::accept::{Handshake, Incoming, Peer, in_time};
 use crate::duplex::ByteStream;
@@ -21,6 +23,11 @@ pub(super) struct Front {
     /// What was read already.
     pub(super) buf: BytesMut,
     pub(super) peer: Peer,
+    /// Who sent the request that is answered now. The peer has its address.
+    pub(super) client: Client,
+    /// Where the connection itself comes from.
+    sender: String,
+    from: Option<IpAddr>,
     /// Its place among all clients.
     pub(super) place: OwnedSemaphorePermit,
 }
@@ -41,7 +48,9 @@ pub(super) async fn serve(incoming: Incoming, place: OwnedSemaphorePermit, proxy
             return report::verbose(format_args!("{address}: {error}"));
         }
     };
-    let mut front = Front { stream, buf: BytesMut::new(), peer, place };
+    let (buf, client) = (BytesMut::new(), Client::default());
+    let (sender, from) = (peer.address.clone(), client::address(&peer));
+    let mut front = Front { stream, buf, peer, client, sender, from, place };
     let mut patience = None;
     while let Some(request) = front.next(patience, proxy).await {
         let Some(again) = answer(front, request, &handshake, proxy).await else { return };
@@ -52,7 +61,7 @@ pub(super) async fn serve(incoming: Incoming, place: OwnedSemaphorePermit, proxy
 
 /// Answers a request. The connection is returned if it can bring another one.
 async fn answer(
-    front: Front,
+    mut front: Front,
     mut request: Request,
     handshake: &Handshake,
     proxy: &Arc<Proxy>,
@@ -60,6 +69,7 @@ async fn answer(
     if let Err(answer) = head::check(&mut request) {
         return front.say(answer, &request, proxy).await;
     }
+    front.know(&request, proxy);
     if request.is_websocket() {
         return upgrade::run(front, request, proxy).await;
     }
@@ -69,6 +79,16 @@ async fn answer(
 }
 
 impl Front {
+    /// Finds out who has sent a request.
+    fn know(&mut self, request: &Request, proxy: &Proxy) {
+        self.client = Client::of(request, self.from, self.peer.tls, &proxy.args.clients.trust);
+        let address = self.client.address();
+        self.peer.address = match address.filter(|_| address != self.from) {
+            Some(address) => address.to_string(),
+            None => self.sender.clone(),
+        };
+    }
+
     /// The next request. There has been one before if there is a time to wait for it; the first one
     /// has to come at once.
     async fn next(&mut self, patience: Option<Duration>, proxy: &Proxy) -> Option<Request> {

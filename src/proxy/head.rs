@@ -1,9 +1,7 @@
 //! Heads on their way through: what is checked, taken out and put in.
 
-use std::net::SocketAddr;
-
 use super::backend::Backend;
-use crate::accept::Peer;
+use super::client::{Client, OURS};
 use crate::cli::ProxyArgs;
 use crate::error::{Error, Kind};
 use crate::http::body::Length;
@@ -22,16 +20,6 @@ const HOP_BY_HOP: [&str; 10] = [
     "Transfer-Encoding",
     "Upgrade",
     "HTTP2-Settings",
-];
-
-/// What we tell backends of a client; nobody else may.
-const OURS: [&str; 6] = [
-    "Forwarded",
-    "X-Forwarded-For",
-    "X-Forwarded-Host",
-    "X-Forwarded-Proto",
-    "X-Forwarded-Port",
-    "X-Real-IP",
 ];
 
 /// What a client cannot have us take out by naming it in its Connection.
@@ -102,7 +90,7 @@ pub(super) fn check(request: &mut Request) -> Result<(), Answer> {
 }
 
 /// Whether these are characters of a host and a port (RFC 3986 section 3.2.2).
-fn is_authority(host: &str) -> bool {
+pub(super) fn is_authority(host: &str) -> bool {
     let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:%[]".contains(&byte);
     host.bytes().all(known)
 }
@@ -143,31 +131,21 @@ pub(super) fn strip(fields: &mut Fields) {
 /// The head for a backend, but for what is about the connection to it.
 pub(super) fn outgoing(
     request: &Request,
-    peer: &Peer,
+    client: &Client,
     backend: &Backend,
     args: &ProxyArgs,
 ) -> Request {
     let mut fields = request.fields.clone();
-    let host = fields.get("Host").map(str::to_owned);
     strip(&mut fields);
     // It is answered here, when there is somebody to hear the rest.
     fields.remove("Expect");
     let spelt = |name: &str| name.contains('_') && END_TO_END.iter().any(|it| same(it, name));
     fields.retain(|name| !OURS.iter().any(|it| same(it, name)) && !spelt(name));
-    if args.proxying.rewrite_host || host.is_none() {
+    if args.proxying.rewrite_host || fields.get("Host").is_none() {
         fields.remove("Host");
         fields.push("Host", backend.endpoint.authority());
     }
-    let from = peer.address.parse::<SocketAddr>().ok().map(|it| it.ip().to_canonical());
-    let proto = if peer.tls { "https" } else { "http" };
-    if let Some(from) = from {
-        fields.push("X-Forwarded-For", from.to_string());
-        fields.push("X-Real-IP", from.to_string());
-    }
-    if let Some(host) = host {
-        fields.push("X-Forwarded-Host", host);
-    }
-    fields.push("X-Forwarded-Proto", proto);
+    client.tell(&mut fields);
     for header in &args.proxying.set_header {
         fields.retain(|name| !same(name, &header.name));
         if !header.value.is_empty() {

@@ -7,11 +7,12 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use super::backend::{Back, Share};
+use super::client::Client;
 use super::exchange::{self, MAX_HEAD};
 use super::front::Front;
 use super::visit::{Open, Visit};
 use super::{Proxy, head};
-use crate::accept::{Peer, join_target};
+use crate::accept::join_target;
 use crate::endpoint::{grant_websocket, handshake};
 use crate::error::{Error, Kind, Result};
 use crate::http::{self, Request, Response};
@@ -35,7 +36,7 @@ pub(super) async fn run(front: Front, request: Request, proxy: &Arc<Proxy>) -> O
             return None;
         }
         let Some(back) = attempts.dial(&share, &front.peer).await else { continue };
-        let (back, mut response) = match ask(back, &request, &front.peer, &share, proxy).await {
+        let (back, mut response) = match ask(back, &request, &front.client, &share, proxy).await {
             Ok(answered) => answered,
             Err(error) => {
                 attempts.failed(&share, error);
@@ -95,11 +96,11 @@ fn key(request: &Request) -> Result<&str, Answer> {
 async fn ask(
     mut back: Back,
     request: &Request,
-    peer: &Peer,
+    client: &Client,
     share: &Share,
     proxy: &Arc<Proxy>,
 ) -> Result<(Back, Response)> {
-    let mut head = head::outgoing(request, peer, share, &proxy.args);
+    let mut head = head::outgoing(request, client, share, &proxy.args);
     head.fields.push("Upgrade", "websocket");
     head.fields.push("Connection", "Upgrade");
     let patience = proxy.args.server.handshake_timeout;
@@ -180,7 +181,7 @@ async fn open(mut front: Front, back: Back, mut response: Response, visit: Visit
 /// Grants the WebSocket here, and joins it to something that does not speak HTTP.
 async fn bridge(front: Front, request: Request, share: Share, proxy: &Arc<Proxy>) {
     let visit = Visit::new(&front, &request, share, Instant::now(), proxy);
-    let Front { stream, buf, mut peer, place: _place } = front;
+    let Front { stream, buf, mut peer, place: _place, .. } = front;
     let cx = &proxy.cx;
     peer.target = Some(visit.share.endpoint.clone());
     let joining = async {

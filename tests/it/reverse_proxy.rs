@@ -1,5 +1,6 @@
 mod attacks;
 mod balance;
+mod forwarded;
 mod health;
 mod limits;
 mod plain;

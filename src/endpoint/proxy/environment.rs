@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use super::{Protocol, Proxy};
 use crate::endpoint::{Call, Ground, HostPort};
 use crate::error::{Error, Kind, Result};
+use crate::network::Network;
 
 /// A proxy and the variable that named it.
 #[derive(Debug, PartialEq)]
@@ -124,7 +125,9 @@ fn matches(entry: &str, to: &HostPort) -> bool {
     let ip: Option<IpAddr> = host.parse().ok();
     if let Some((network, bits)) = entry.split_once('/') {
         return match (ip, network.parse(), bits.parse()) {
-            (Some(ip), Ok(network), Ok(bits)) => in_network(ip, network, bits),
+            (Some(ip), Ok(network), Ok(bits)) => {
+                Network::around(network, bits).is_some_and(|it| it.contains(ip))
+            }
             _ => false,
         };
     }
@@ -158,20 +161,6 @@ fn is_within(host: &str, domain: &str) -> bool {
     !domain.is_empty()
         && tail.is_some_and(|tail| tail.eq_ignore_ascii_case(domain.as_bytes()))
         && sub.is_some_and(|sub| sub.is_empty() || sub.ends_with(b"."))
-}
-
-/// Whether an address begins with the first `bits` of `network`.
-pub(super) fn in_network(ip: IpAddr, network: IpAddr, bits: u32) -> bool {
-    let same = |ip: u128, network: u128, width: u32| {
-        bits <= width && (bits == 0 || (ip ^ network) >> (width - bits) == 0)
-    };
-    match (ip.to_canonical(), network) {
-        (IpAddr::V4(ip), IpAddr::V4(network)) => {
-            same(ip.to_bits().into(), network.to_bits().into(), 32)
-        }
-        (IpAddr::V6(ip), IpAddr::V6(network)) => same(ip.to_bits(), network.to_bits(), 128),
-        _ => false,
-    }
 }
 
 #[cfg(test)]

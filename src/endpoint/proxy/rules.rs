@@ -5,9 +5,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use super::environment::in_network;
 use crate::endpoint::HostPort;
 use crate::error::{Error, Kind, Result};
+use crate::network::Network;
 use crate::ssh::pattern;
 
 /// Everywhere where there are none, but for what has to be named; see [`is_sensitive`].
@@ -28,7 +28,7 @@ enum Host {
     Any,
     /// A pattern, lower case.
     Name(String),
-    Network(IpAddr, u32),
+    Network(Network),
 }
 
 /// A place as it was asked for.
@@ -71,9 +71,9 @@ impl Rule {
             Host::Any => !sensitive,
             Host::Name(name) if sensitive => name == place.name,
             Host::Name(name) => place.address.is_none() && pattern::matches(name, place.name),
-            Host::Network(network, bits) => {
-                let named = !sensitive || is_link_local(*network);
-                named && place.address.is_some_and(|it| in_network(it, *network, *bits))
+            Host::Network(network) => {
+                let named = !sensitive || is_link_local(network.first());
+                named && place.address.is_some_and(|it| network.contains(it))
             }
         };
         host && self.port.is_none_or(|port| port == place.port)
@@ -107,11 +107,11 @@ impl Host {
             None => (text, None),
         };
         if let Ok(address) = address.parse::<IpAddr>() {
-            let width = if address.is_ipv4() { 32 } else { 128 };
-            let bits = bits.map_or(Some(width), |bits| bits.parse().ok());
-            let bits = bits.filter(|bits| *bits <= width);
-            let bits = bits.ok_or_else(|| format!("`{text}` is not a network"))?;
-            return Ok(Self::Network(address, bits));
+            let network = match bits {
+                Some(bits) => bits.parse().ok().and_then(|bits| Network::around(address, bits)),
+                None => Some(Network::of(address)),
+            };
+            return network.map(Self::Network).ok_or_else(|| format!("`{text}` is not a network"));
         }
         if text.is_empty() || bits.is_some() {
             return Err(format!("`{text}` is not a host"));
