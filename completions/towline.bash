@@ -627,7 +627,7 @@ _towline() {
             return 0
             ;;
         towline__subcmd__proxy)
-            opts="-b -H -k -F -i -l -v -q -h -V --listen --set-header --rewrite-host --http-timeout --keep-alive --max-idle --max-header --threads --balance --retries --max-fails --fail-pause --slow-start --max-per-backend --queue-timeout --resolve-interval --check --check-interval --check-timeout --check-rise --check-fall --admin --status --announce --on-listen --inetd --reuse-port --max-peers --max-handshakes --handshake-timeout --drain --access-log --cert --key --tls-self-signed --client-ca --frame --text --binary --linger --idle-timeout --max-message --connect-timeout --no-proxy --header --subprotocol --origin --host --user --bearer --cookie --ping-interval --ping-timeout --max-redirects --ca --client-cert --client-key --sni --alpn --insecure --pin --ssh-config --identity --login --passphrase-file --password-file --host-key-policy --known-hosts --connections --ssh-keepalive --nats-creds --nats-nkey --nats-token-file --max-children --stop-grace --verbose --quiet --color --help --version"
+            opts="-b -H -k -F -i -l -v -q -h -V --listen --set-header --rewrite-host --http-timeout --keep-alive --max-idle --max-header --threads --balance --retries --max-fails --fail-pause --slow-start --max-per-backend --queue-timeout --resolve-interval --check --check-interval --check-timeout --check-rise --check-fall --trust --allow-origin --max-per-ip --max-rate --max-rate-per-ip --redirect-http --admin --status --announce --on-listen --inetd --reuse-port --max-peers --max-handshakes --handshake-timeout --drain --access-log --cert --key --tls-self-signed --client-ca --frame --text --binary --linger --idle-timeout --max-message --connect-timeout --no-proxy --header --subprotocol --origin --host --user --bearer --cookie --ping-interval --ping-timeout --max-redirects --ca --client-cert --client-key --sni --alpn --insecure --pin --ssh-config --identity --login --passphrase-file --password-file --host-key-policy --known-hosts --connections --ssh-keepalive --nats-creds --nats-nkey --nats-token-file --max-children --stop-grace --verbose --quiet --color --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -710,6 +710,30 @@ _towline() {
                     return 0
                     ;;
                 --check-fall)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --trust)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allow-origin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-per-ip)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-rate-per-ip)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --redirect-http)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -254,6 +254,12 @@ complete -c towline -n "__fish_towline_using_subcommand proxy" -l check-interval
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l check-timeout -d 'How long a check may take' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l check-rise -d 'How many good checks in a row bring a backend back' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l check-fall -d 'How many bad checks in a row take a backend out; the first check of all does it alone' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l trust -d 'Believe what proxies in this network say of their clients, as 10.0.0.0/8; `unix` is whoever comes by a Unix socket (repeat, or separate with commas)' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l allow-origin -d 'Let the pages of this Origin open WebSockets, as https://example.com; `*` is any (repeat). Programs, which send none, are let in [default: any, and backends decide]' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-per-ip -d 'Connections of a client at once, one being an IPv4 address or an IPv6 /64; more get a 429 [default: any number]' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-rate -d 'Handshakes of WebSockets in a second; more get a 503 with a Retry-After [default: any number]' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-rate-per-ip -d 'Handshakes of WebSockets of a client in a second; more get a 429 with a Retry-After [default: any number]' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l redirect-http -d 'Listen here for plain HTTP, and send everybody to https: (repeat)' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l admin -d 'Serve /metrics for Prometheus, /healthz, the state of the /backends, and POST /drain on this address, as 127.0.0.1:9100' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l status -d 'When to show the backends live, below what is logged' -r -f -a "auto\t'On a terminal'
 always\t'Everywhere'

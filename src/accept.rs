@@ -164,6 +164,12 @@ impl Listener {
         socket.is_some_and(|it| !it.ip().to_canonical().is_loopback())
     }
 
+    /// The port, if it is one of https:.
+    pub(crate) fn https_port(&self) -> Option<u16> {
+        let authority = self.address.strip_prefix("https://")?.split(['/', ',']).next()?;
+        authority.rsplit_once(':')?.1.parse().ok()
+    }
+
     /// Changes every peer that arrives.
     #[must_use]
     pub fn map(self, change: impl FnMut(Incoming) -> Incoming + Send + 'static) -> Self {

@@ -492,6 +492,26 @@ pub struct ClientArgs {
     /// Believe what proxies in this network say of their clients, as 10.0.0.0/8; `unix` is whoever comes by a Unix socket (repeat, or separate with commas)
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     pub trust: Vec<Trust>,
+
+    /// Let the pages of this Origin open WebSockets, as https://example.com; `*` is any (repeat). Programs, which send none, are let in [default: any, and backends decide]
+    #[arg(long, value_name = "ORIGIN", value_delimiter = ',')]
+    pub allow_origin: Vec<String>,
+
+    /// Connections of a client at once, one being an IPv4 address or an IPv6 /64; more get a 429 [default: any number]
+    #[arg(long, value_name = "N", value_parser = value::at_least_one)]
+    pub max_per_ip: Option<usize>,
+
+    /// Handshakes of WebSockets in a second; more get a 503 with a Retry-After [default: any number]
+    #[arg(long, value_name = "N", value_parser = value::at_least_one)]
+    pub max_rate: Option<usize>,
+
+    /// Handshakes of WebSockets of a client in a second; more get a 429 with a Retry-After [default: any number]
+    #[arg(long, value_name = "N", value_parser = value::at_least_one)]
+    pub max_rate_per_ip: Option<usize>,
+
+    /// Listen here for plain HTTP, and send everybody to https: (repeat)
+    #[arg(long, value_name = "ADDRESS", value_parser = Discreet::<value::Backend>::parser())]
+    pub redirect_http: Vec<value::Backend>,
 }
 
 /// Seeing what a proxy does

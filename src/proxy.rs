@@ -14,6 +14,7 @@ use crate::cli::ProxyArgs;
 use crate::context::Context;
 use crate::error::Result;
 use crate::relay::tunnel::{Limits, Tunnels};
+use crate::site::Origins;
 
 mod admin;
 mod backend;
@@ -24,12 +25,14 @@ mod figures;
 mod front;
 mod head;
 mod health;
+mod quotas;
 mod status;
 mod upgrade;
 mod visit;
 
 use balance::Pool;
 use figures::Refusals;
+use quotas::Quotas;
 
 pub use balance::policy::Policy;
 pub use health::check::Check;
@@ -41,6 +44,8 @@ pub(crate) struct Proxy {
     pool: Arc<Pool>,
     tunnels: Tunnels,
     refusals: Refusals,
+    quotas: Quotas,
+    origins: Origins,
     /// How many WebSockets there have been.
     opened: AtomicU64,
 }
@@ -49,7 +54,7 @@ impl Proxy {
     /// From the flags.
     ///
     /// # Errors
-    /// The system refuses a thread.
+    /// The system refuses a thread, or what is allowed is no Origin.
     pub(crate) fn new(args: ProxyArgs, cx: Arc<Context>) -> Result<Arc<Self>> {
         let limits = Limits {
             idle: args.shared.join.idle_timeout,
@@ -61,13 +66,26 @@ impl Proxy {
         let pool = Pool::new(args.backends(), &args.balancing, &cx);
         let tunnels = Tunnels::new(args.threads().tunnels, limits)?;
         let (refusals, opened) = (Refusals::default(), AtomicU64::new(0));
-        Ok(Arc::new(Self { cx, args, pool, tunnels, refusals, opened }))
+        let quotas = Quotas::new(&args.clients);
+        let origins = Origins::new(&args.clients.allow_origin)?;
+        Ok(Arc::new(Self { cx, args, pool, tunnels, refusals, quotas, origins, opened }))
     }
 
     /// Serves a client that has come.
     pub(crate) fn take(self: &Arc<Self>, incoming: Incoming, place: OwnedSemaphorePermit) {
         let proxy = self.clone();
-        self.cx.peers.spawn(async move { front::serve(incoming, place, &proxy).await });
+        self.cx.peers.spawn(async move { front::serve(incoming, place, None, &proxy).await });
+    }
+
+    /// Sends a client that has come to this port of https:.
+    pub(crate) fn redirect(
+        self: &Arc<Self>,
+        incoming: Incoming,
+        place: OwnedSemaphorePermit,
+        port: u16,
+    ) {
+        let proxy = self.clone();
+        self.cx.peers.spawn(async move { front::serve(incoming, place, Some(port), &proxy).await });
     }
 
     /// Serves one who has come to `--admin`.

@@ -22,11 +22,11 @@ mod page;
 mod routes;
 
 pub(crate) use answer::Answer;
+pub(crate) use origin::Origins;
 
 use auth::Auth;
 use files::Files;
 use host::Hosts;
-use origin::Origins;
 use routes::Routes;
 
 /// What to do with a request.

@@ -6,9 +6,9 @@ use towline::http::forwarded::{node, parse, write};
 fuzz_target!(|text: &str| {
     let _ = node(text);
     let sound = |text: &String| !text.is_empty() && !text.contains(['"', '\\', ',', ';', ' ', '\t']);
-    for mut hop in parse(text).unwrap_or_default() {
-        hop.host = hop.host.filter(sound);
-        hop.proto = hop.proto.filter(sound);
-        assert_eq!(parse(&write(&hop)), Some(vec![hop]));
+    for mut word in parse(text).unwrap_or_default() {
+        word.host = word.host.filter(sound);
+        word.proto = word.proto.filter(sound);
+        assert_eq!(parse(&write(&word)), Some(vec![word]));
     }
 });

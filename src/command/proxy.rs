@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::serve::announce;
-use crate::accept::accept_for;
+use crate::accept::{Listener, accept_for};
 use crate::cli::ProxyArgs;
 use crate::context::Context;
 use crate::endpoint::Endpoint;
@@ -35,6 +35,11 @@ pub async fn run(args: ProxyArgs) -> Result<()> {
     for address in &listeners {
         open.push(address.listen_web(&cx).await?);
     }
+    let public = open.len();
+    let secure = open.iter().find_map(Listener::https_port).unwrap_or(443);
+    for address in &args.clients.redirect_http {
+        open.push(address.endpoint.listen_web(&cx).await?);
+    }
     let admin = match &args.sight.admin {
         Some(at) => Some(at.listen_web(&cx).await?),
         None => None,
@@ -42,17 +47,17 @@ pub async fn run(args: ProxyArgs) -> Result<()> {
     if let Some(admin) = &admin {
         report::note(format_args!("figures at {}/metrics", admin.address));
     }
-    let (server, status, public) = (args.server.clone(), args.sight.status, open.len());
+    let (server, status, all) = (args.server.clone(), args.sight.status, open.len());
     let proxy = Proxy::new(args, cx.clone())?;
     announce(&server, &open);
     open.extend(admin);
     let proxying = async {
         let takes = proxy.clone();
-        let accepting =
-            accept_for(open, cx.clone(), move |listener, peer, place| match listener < public {
-                true => takes.take(peer, place),
-                false => takes.take_admin(peer, place),
-            });
+        let accepting = accept_for(open, cx.clone(), move |listener, peer, place| match listener {
+            it if it < public => takes.take(peer, place),
+            it if it < all => takes.redirect(peer, place, secure),
+            _ => takes.take_admin(peer, place),
+        });
         // On a thread that makes handshakes, so that none has to be woken for each client.
         let accepting = AbortOnDropHandle::new(tokio::spawn(accepting));
         tokio::select! {
@@ -78,6 +83,13 @@ fn check(args: &ProxyArgs) -> Result<()> {
     }
     if args.server.inetd {
         return Err(Error::new(Kind::Usage, "--inetd is for `towline serve`"));
+    }
+    for listener in &args.clients.redirect_http {
+        listener.endpoint.check_listen_web()?;
+        if listener.endpoint.is_tls() || !args.listeners().iter().any(Endpoint::is_tls) {
+            let error = Error::new(Kind::Usage, "--redirect-http is from http: to https:");
+            return Err(error.hint("towline proxy https://:443 BACKEND --redirect-http :80"));
+        }
     }
     args.backends().try_for_each(|(backend, _)| backend.check_connect())
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 /// One proxy's word.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hop {
+pub struct Word {
     /// Who asked it; none where it does not say, or says no address.
     pub node: Option<IpAddr>,
     /// What it was called.
@@ -14,23 +14,23 @@ pub struct Hop {
 }
 
 /// The words of all proxies, the nearest one's last; none if they cannot be told apart.
-pub fn parse(value: &str) -> Option<Vec<Hop>> {
-    let mut hops = Vec::new();
+pub fn parse(value: &str) -> Option<Vec<Word>> {
+    let mut words = Vec::new();
     for element in split(value, ',')? {
-        let mut hop = Hop::default();
+        let mut word = Word::default();
         for pair in split(element, ';')? {
             let (name, value) = pair.split_once('=')?;
             let value = unquoted(value)?;
             match &*name.to_ascii_lowercase() {
-                "for" => hop.node = node(&value),
-                "host" => hop.host = Some(value),
-                "proto" => hop.proto = Some(value.to_ascii_lowercase()),
+                "for" => word.node = node(&value),
+                "host" => word.host = Some(value),
+                "proto" => word.proto = Some(value.to_ascii_lowercase()),
                 _ => {}
             }
         }
-        hops.push(hop);
+        words.push(word);
     }
-    Some(hops)
+    Some(words)
 }
 
 /// The address of a node, which may have a port.
@@ -40,17 +40,17 @@ pub fn node(text: &str) -> Option<IpAddr> {
     address.map(|address| address.to_canonical())
 }
 
-/// A hop as it is written. `host` and `proto` must be free of quotes.
-pub fn write(hop: &Hop) -> String {
-    let mut text = match hop.node {
+/// A word as it is written. `host` and `proto` must be free of quotes.
+pub fn write(word: &Word) -> String {
+    let mut text = match word.node {
         None => "for=unknown".to_owned(),
         Some(IpAddr::V4(address)) => format!("for={address}"),
         Some(IpAddr::V6(address)) => format!("for=\"[{address}]\""),
     };
-    if let Some(host) = &hop.host {
+    if let Some(host) = &word.host {
         text += &format!(";host=\"{host}\"");
     }
-    if let Some(proto) = &hop.proto {
+    if let Some(proto) = &word.proto {
         text += &format!(";proto={proto}");
     }
     text
@@ -101,8 +101,8 @@ mod tests {
     #[test]
     fn the_examples_of_the_rfc() {
         let nodes = |text: &str| -> Vec<Option<String>> {
-            let hops = parse(text).unwrap();
-            hops.iter().map(|hop| hop.node.map(|it| it.to_string())).collect()
+            let words = parse(text).unwrap();
+            words.iter().map(|word| word.node.map(|it| it.to_string())).collect()
         };
         let some = |text: &str| Some(text.to_owned());
         assert_eq!(nodes("for=\"_gazonk\""), [None]);
@@ -112,8 +112,8 @@ mod tests {
             [some("192.0.2.43"), some("198.51.100.17")]
         );
         assert_eq!(nodes("for=unknown;x=\"a,b;c\\\"\",by=_x"), [None, None]);
-        let hop = &parse("for=192.0.2.60;proto=HTTP;by=203.0.113.43;host=a").unwrap()[0];
-        assert_eq!((hop.proto.as_deref(), hop.host.as_deref()), (Some("http"), Some("a")));
+        let word = &parse("for=192.0.2.60;proto=HTTP;by=203.0.113.43;host=a").unwrap()[0];
+        assert_eq!((word.proto.as_deref(), word.host.as_deref()), (Some("http"), Some("a")));
         for text in ["for", "for=\"a", "for=\"a\"b", "for=a\"b\"", "for=\"a\\"] {
             assert_eq!(parse(text), None, "{text}");
         }
@@ -126,9 +126,9 @@ mod tests {
             host in proptest::option::of("[a-z0-9.:-]{1,20}"),
             proto in proptest::option::of("https?"),
         ) {
-            let hop = Hop { node: node.map(|it| it.to_canonical()), host, proto };
-            let text = format!("{}, {}", write(&hop), write(&hop));
-            prop_assert_eq!(parse(&text), Some(vec![hop.clone(), hop]));
+            let word = Word { node: node.map(|it| it.to_canonical()), host, proto };
+            let text = format!("{}, {}", write(&word), write(&word));
+            prop_assert_eq!(parse(&text), Some(vec![word.clone(), word]));
         }
 
         #[test]

@@ -2,8 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::accept::Peer;
-use crate::http::forwarded::{self, Hop};
+use crate::http::forwarded::{self, Word};
 use crate::http::{Fields, Request};
 use crate::network::Trust;
 
@@ -28,24 +27,29 @@ pub(super) struct Client {
 }
 
 impl Client {
+    /// One who has sent nothing yet.
+    pub(super) fn at(from: Option<IpAddr>) -> Self {
+        Self { chain: from.into_iter().collect(), ..Self::default() }
+    }
+
     /// What is known of one who sent a request.
     pub(super) fn of(request: &Request, from: Option<IpAddr>, tls: bool, trust: &[Trust]) -> Self {
         let trusts = |address| trust.iter().any(|it| it.covers(address));
         let fields = &request.fields;
         let mut client = Self {
-            chain: from.into_iter().collect(),
             host: fields.get("Host").map(str::to_owned),
             proto: if tls { "https" } else { "http" }.to_owned(),
+            ..Self::at(from)
         };
         if !trusts(from) {
             return client;
         }
         // What stands left of the first stranger was said by nobody who is trusted.
-        for hop in said(fields).into_iter().rev() {
-            let Some(node) = hop.node else { break };
+        for word in said(fields).into_iter().rev() {
+            let Some(node) = word.node else { break };
             client.chain.insert(0, node);
-            client.host = hop.host.or(client.host);
-            client.proto = hop.proto.filter(|it| is_scheme(it)).unwrap_or(client.proto);
+            client.host = word.host.or(client.host);
+            client.proto = word.proto.filter(|it| is_scheme(it)).unwrap_or(client.proto);
             if !trusts(Some(node)) {
                 break;
             }
@@ -79,18 +83,18 @@ impl Client {
         }
         fields.push("X-Forwarded-Proto", &self.proto);
         let first =
-            Hop { node: self.address(), host: self.host.clone(), proto: Some(self.proto.clone()) };
+            Word { node: self.address(), host: self.host.clone(), proto: Some(self.proto.clone()) };
         let rest =
-            self.chain.iter().skip(1).map(|node| Hop { node: Some(*node), ..Hop::default() });
-        let hops: Vec<_> =
-            std::iter::once(first).chain(rest).map(|hop| forwarded::write(&hop)).collect();
-        fields.push("Forwarded", hops.join(", "));
+            self.chain.iter().skip(1).map(|node| Word { node: Some(*node), ..Word::default() });
+        let words: Vec<_> =
+            std::iter::once(first).chain(rest).map(|word| forwarded::write(&word)).collect();
+        fields.push("Forwarded", words.join(", "));
     }
 }
 
 /// The address of a peer that came over TCP.
-pub(super) fn address(peer: &Peer) -> Option<IpAddr> {
-    peer.address.parse::<SocketAddr>().ok().map(|it| it.ip().to_canonical())
+pub(super) fn address(peer: &str) -> Option<IpAddr> {
+    peer.parse::<SocketAddr>().ok().map(|it| it.ip().to_canonical())
 }
 
 fn is_scheme(text: &str) -> bool {
@@ -99,20 +103,20 @@ fn is_scheme(text: &str) -> bool {
 
 /// What proxies have said, the nearest last. A proxy sets one of these headers, and may pass on
 /// another one that its client has set; so the most usual one alone is heard.
-fn said(fields: &Fields) -> Vec<Hop> {
-    let hop = |text| Hop { node: forwarded::node(text), ..Hop::default() };
+fn said(fields: &Fields) -> Vec<Word> {
+    let word = |text| Word { node: forwarded::node(text), ..Word::default() };
     if fields.get("X-Forwarded-For").is_some() {
-        return fields.list("X-Forwarded-For").map(hop).collect();
+        return fields.list("X-Forwarded-For").map(word).collect();
     }
     if fields.get("Forwarded").is_some() {
         let all: Vec<_> = fields.all("Forwarded").collect();
-        let mut hops = forwarded::parse(&all.join(",")).unwrap_or_default();
+        let mut words = forwarded::parse(&all.join(",")).unwrap_or_default();
         // Others than we may have written it.
         let sound = |host: &String| super::head::is_authority(host);
-        hops.iter_mut().for_each(|hop| hop.host = hop.host.take().filter(sound));
-        return hops;
+        words.iter_mut().for_each(|word| word.host = word.host.take().filter(sound));
+        return words;
     }
-    fields.get("X-Real-IP").map(hop).into_iter().collect()
+    fields.get("X-Real-IP").map(word).into_iter().collect()
 }
 
 #[cfg(test)]

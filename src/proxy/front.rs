@@ -10,9 +10,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::client::{self, Client};
+use super::quotas::{Place, Seat};
 use super::{Proxy, exchange, head, upgrade};
 use crate::accept::{Handshake, Incoming, Peer, in_time};
 use crate::duplex::ByteStream;
+use crate::error::Result;
 use crate::http::{self, Request};
 use crate::report;
 use crate::site::Answer;
@@ -28,15 +30,27 @@ pub(super) struct Front {
     /// Where the connection itself comes from.
     sender: String,
     from: Option<IpAddr>,
-    /// Its place among all clients.
-    pub(super) place: OwnedSemaphorePermit,
+    /// The port of https: that its requests are sent to.
+    redirect: Option<u16>,
+    pub(super) place: Place,
 }
 
-/// Serves a client to its end, or until it has become a tunnel.
-pub(super) async fn serve(incoming: Incoming, place: OwnedSemaphorePermit, proxy: &Arc<Proxy>) {
+/// Serves a client to its end, or until it has become a tunnel; or else sends it to a port of
+/// https:, if there is one to `redirect` to.
+pub(super) async fn serve(
+    incoming: Incoming,
+    place: OwnedSemaphorePermit,
+    redirect: Option<u16>,
+    proxy: &Arc<Proxy>,
+) {
     let Incoming { address, ready, handshake } = incoming;
     let cx = &proxy.cx;
     cx.metrics.handshakes.add(1);
+    let seat = proxy.seat(client::address(&address));
+    if seat.as_ref().is_some_and(Seat::is_flood) {
+        cx.metrics.refused.add(1);
+        return report::verbose(format_args!("{address}: far too many connections"));
+    }
     let ready = tokio::select! {
         ready = ready => ready,
         () = cx.kill.cancelled() => return,
@@ -48,9 +62,14 @@ pub(super) async fn serve(incoming: Incoming, place: OwnedSemaphorePermit, proxy
             return report::verbose(format_args!("{address}: {error}"));
         }
     };
-    let (buf, client) = (BytesMut::new(), Client::default());
-    let (sender, from) = (peer.address.clone(), client::address(&peer));
-    let mut front = Front { stream, buf, peer, client, sender, from, place };
+    let (sender, from) = (peer.address.clone(), client::address(&peer.address));
+    let (buf, client, place) = (BytesMut::new(), Client::at(from), Place { _of_all: place, seat });
+    let mut front = Front { stream, buf, peer, client, sender, from, redirect, place };
+    if let Some(answer) = front.place.seat.as_ref().and_then(Seat::refusal) {
+        handshake.leave();
+        let _ = front.refuse(answer, None, proxy).await;
+        return;
+    }
     let mut patience = None;
     while let Some(request) = front.next(patience, proxy).await {
         let Some(again) = answer(front, request, &handshake, proxy).await else { return };
@@ -66,10 +85,10 @@ async fn answer(
     handshake: &Handshake,
     proxy: &Arc<Proxy>,
 ) -> Option<Front> {
-    if let Err(answer) = head::check(&mut request) {
+    let checked = head::check(&mut request).and_then(|()| front.know(&request, proxy));
+    if let Err(answer) = checked {
         return front.say(answer, &request, proxy).await;
     }
-    front.know(&request, proxy);
     if request.is_websocket() {
         return upgrade::run(front, request, proxy).await;
     }
@@ -78,21 +97,42 @@ async fn answer(
     exchange::run(front, request, proxy).await
 }
 
+impl Proxy {
+    /// One more connection of a client; not of those who speak for others.
+    fn seat(&self, client: Option<IpAddr>) -> Option<Seat> {
+        let trusted = self.args.clients.trust.iter().any(|it| it.covers(client));
+        client.filter(|_| !trusted).and_then(|client| self.quotas.seat(client))
+    }
+}
+
 impl Front {
     /// Finds out who has sent a request.
-    fn know(&mut self, request: &Request, proxy: &Proxy) {
+    ///
+    /// # Errors
+    /// What to answer where that is all.
+    fn know(&mut self, request: &Request, proxy: &Proxy) -> Result<(), Answer> {
         self.client = Client::of(request, self.from, self.peer.tls, &proxy.args.clients.trust);
         let address = self.client.address();
-        self.peer.address = match address.filter(|_| address != self.from) {
-            Some(address) => address.to_string(),
-            None => self.sender.clone(),
-        };
+        match address.filter(|_| address != self.from) {
+            Some(address) => {
+                self.peer.address = address.to_string();
+                self.place.seat = proxy.seat(Some(address));
+                let refusal = self.place.seat.as_ref().and_then(Seat::refusal);
+                refusal.map_or(Ok(()), Err)?;
+            }
+            None => self.peer.address = self.sender.clone(),
+        }
+        self.redirect.map_or(Ok(()), |port| Err(head::redirect(request, port)))
     }
 
     /// The next request. There has been one before if there is a time to wait for it; the first one
     /// has to come at once.
     async fn next(&mut self, patience: Option<Duration>, proxy: &Proxy) -> Option<Request> {
         let cx = &proxy.cx;
+        if self.client.address() != self.from {
+            // The next request may be another client's.
+            self.place.seat = None;
+        }
         if let Some(patience) = patience.filter(|_| self.buf.is_empty()) {
             // A connection between two requests holds no buffer.
             self.buf = BytesMut::with_capacity(1024);
@@ -110,11 +150,9 @@ impl Front {
         match in_time(cx, request).await {
             Ok(request) => request,
             Err(error) => {
-                cx.metrics.refused.add(1);
-                report::verbose(format_args!("{}: {error}", self.peer.address));
-                if let Some(answer) = Answer::complaint(&error, self.buf.len() > max) {
-                    proxy.refusals.add(answer.status());
-                    let _ = answer.send(None, &self.peer, &mut self.stream, cx).await;
+                match Answer::complaint(&error, self.buf.len() > max) {
+                    Some(answer) => drop(self.refuse(answer, None, proxy).await),
+                    None => report::verbose(format_args!("{}: {error}", self.peer.address)),
                 }
                 None
             }
@@ -138,8 +176,30 @@ impl Front {
     ) -> Option<Self> {
         // What was sent before the answer to an upgrade arrived is no request (RFC 9931).
         let answer = if request.is_websocket() { answer.closing() } else { answer };
-        proxy.refusals.add(answer.status());
-        let sent = answer.send(Some(request), &self.peer, &mut self.stream, &proxy.cx).await;
+        let sent = self.refuse(answer, Some(request), proxy).await;
         matches!(sent, Ok(true)).then_some(self)
+    }
+
+    /// Sends an answer of our own, and says why. True if another request may follow.
+    async fn refuse(
+        &mut self,
+        answer: Answer,
+        request: Option<&Request>,
+        proxy: &Proxy,
+    ) -> Result<bool> {
+        let (client, status, why) = (&self.peer.address, answer.status(), answer.line());
+        match request {
+            Some(request) => report::verbose(format_args!(
+                "{client} {} {}: {status} {why}",
+                request.method,
+                request.path(),
+            )),
+            None => {
+                proxy.cx.metrics.refused.add(1);
+                report::verbose(format_args!("{client}: {status} {why}"));
+            }
+        }
+        proxy.refusals.add(status);
+        answer.send(request, &self.peer, &mut self.stream, &proxy.cx).await
     }
 }

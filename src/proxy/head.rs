@@ -95,6 +95,21 @@ pub(super) fn is_authority(host: &str) -> bool {
     host.bytes().all(known)
 }
 
+/// Sends a client to the same place over TLS.
+pub(super) fn redirect(request: &Request, port: u16) -> Answer {
+    let host = request.fields.get("Host").unwrap_or_default();
+    let host = match host.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|it| it.is_ascii_digit()) => host,
+        _ => host,
+    };
+    if host.is_empty() || !request.target.starts_with('/') {
+        return Answer::text(400, "Bad Request", "a Host is needed\n");
+    }
+    let port = if port == 443 { String::new() } else { format!(":{port}") };
+    let place = format!("https://{host}{port}{}", request.target);
+    Answer::text(308, "Permanent Redirect", "only https: is served\n").with("Location", place)
+}
+
 /// The authority and the path of a target in absolute form (RFC 9112 section 3.2.2).
 fn absolute(target: &str) -> Option<(String, String)> {
     let rest = ["http://", "https://", "ws://", "wss://"].iter().find_map(|scheme| {

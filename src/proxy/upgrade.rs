@@ -27,6 +27,9 @@ pub(super) async fn run(front: Front, request: Request, proxy: &Arc<Proxy>) -> O
         Ok(key) => key.to_owned(),
         Err(answer) => return front.say(answer, &request, proxy).await,
     };
+    if let Err(answer) = admit(&front, &request, proxy) {
+        return front.say(answer, &request, proxy).await;
+    }
     let mut attempts = proxy.pool.attempts(&request, &front.peer);
     let mut refusal = None;
     while let Some(share) = attempts.next().await {
@@ -90,6 +93,15 @@ fn key(request: &Request) -> Result<&str, Answer> {
         405 => refuse(400, "Bad Request", why.what),
         status => refuse(status, why.reason, why.what),
     })
+}
+
+/// Checks whether a client may have a WebSocket now.
+fn admit(front: &Front, request: &Request, proxy: &Proxy) -> Result<(), Answer> {
+    if !proxy.origins.admits(request) {
+        let what = "pages of this Origin may not connect here (--allow-origin)\n";
+        return Err(Answer::text(403, "Forbidden", what));
+    }
+    proxy.quotas.admit(front.client.address())
 }
 
 /// Asks a backend.

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::Proxy;
 use super::backend::Share;
 use super::front::Front;
+use super::quotas::Place;
 use crate::endpoint::Side;
 use crate::error::plain;
 use crate::http::Request;
@@ -87,12 +87,12 @@ impl Visit {
 /// One that goes through a tunnel.
 pub(super) struct Open {
     visit: Visit,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
     _token: TaskTrackerToken,
 }
 
 impl Open {
-    pub(super) fn new(visit: Visit, place: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(visit: Visit, place: Place) -> Self {
         let token = visit.proxy.cx.peers.token();
         Self { visit, _place: place, _token: token }
     }

@@ -88,6 +88,12 @@ impl Answer {
         self.head.status
     }
 
+    /// What it says to a person, in one line.
+    pub(crate) fn line(&self) -> &str {
+        let Body::Memory(body) = &self.body else { return "" };
+        str::from_utf8(body).ok().and_then(|body| body.lines().next()).unwrap_or_default()
+    }
+
     /// Sends it and writes the line of the access log; `request` is none if the head could not be
     /// parsed. True if the connection may carry another request.
     ///

@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::http::Request;
 
 /// The Origins of `--allow-origin`.
-pub(super) struct Origins(Vec<Rule>);
+pub(crate) struct Origins(Vec<Rule>);
 
 #[derive(Debug, PartialEq)]
 enum Rule {
@@ -23,7 +23,7 @@ enum Rule {
 }
 
 impl Origins {
-    pub(super) fn new(allowed: &[String]) -> Result<Self> {
+    pub(crate) fn new(allowed: &[String]) -> Result<Self> {
         allowed.iter().map(|text| Rule::parse(text)).collect::<Result<_>>().map(Self)
     }
 
@@ -42,7 +42,7 @@ impl Origins {
         let host = request.fields.get("Host").unwrap_or_default();
         let ok = match &self.0[..] {
             [] => target.is_open_to_all_sites() || (is_same(origin, host, tls) && !rebound),
-            rules => rules.iter().any(|rule| rule.allows(origin)),
+            _ => self.lists(origin),
         };
         if ok && origins.next().is_none() {
             return Ok(());
@@ -52,6 +52,21 @@ impl Origins {
              hint: towline serve --allow-origin {origin} lets them\n"
         );
         Err(Answer::text(403, "Forbidden", body))
+    }
+
+    /// Whether a request comes from a page that is listed, or from a program. Without a list, it is
+    /// somebody else's to look at that.
+    pub(crate) fn admits(&self, request: &Request) -> bool {
+        let mut origins = request.fields.all("Origin");
+        match (origins.next(), origins.next()) {
+            _ if self.0.is_empty() => true,
+            (Some(origin), None) => self.lists(origin),
+            (origin, _) => origin.is_none(),
+        }
+    }
+
+    fn lists(&self, origin: &str) -> bool {
+        self.0.iter().any(|rule| rule.allows(origin))
     }
 
     /// Whether pages of a host, over whichever scheme, are listed by name.

@@ -1,6 +1,25 @@
 //! How much of what clients may have.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+
+/// A handshake with these fields, and the status of its answer.
+#[track_caller]
+fn handshake(proxy: &Running, fields: &str) -> (Ws, u16) {
+    let ws = Ws::try_connect(&url(proxy, "/chat?token=secret"), fields);
+    let status = ws.head.get(9..12).expect("an answer").parse().unwrap();
+    (ws, status)
+}
+
+#[track_caller]
+fn says_when(ws: &Ws) {
+    let wait = ws.header("Retry-After").expect("a Retry-After").parse::<u32>().unwrap();
+    assert!((1..60).contains(&wait), "{wait}");
+}
 
 #[test]
 fn a_websocket_that_is_open_is_no_handshake() {
@@ -12,5 +31,130 @@ fn a_websocket_that_is_open_is_no_handshake() {
             client.text("in");
             assert_eq!(client.recv().text(), "in");
         }
+    }
+}
+
+#[test]
+fn a_client_has_so_many_connections_and_no_more() {
+    let server = ws_server(Ws::echo);
+    for target in ["echo:", &backend(&server)] {
+        let proxy = proxy(&[target, "--max-per-ip=2", "--trust=127.0.0.2"]);
+        let held: Vec<_> = (0..2).map(|_| handshake(&proxy, "")).collect();
+        assert!(held.iter().all(|(_, status)| *status == 101));
+        let (third, status) = handshake(&proxy, "");
+        assert_eq!(status, 429, "{}", third.head);
+        says_when(&third);
+        drop((held, third));
+        // Their places are free again as soon as the proxy has noticed.
+        support::wait_until("there is a place", || handshake(&proxy, "").1 == 101);
+    }
+}
+
+#[test]
+fn a_flood_of_one_client_is_not_answered_at_all() {
+    let server = ws_server(Ws::echo);
+    let proxy = proxy(&[&backend(&server), "-v", "--max-per-ip=1"]);
+    let connect = || TcpStream::connect(("127.0.0.1", proxy.port())).unwrap();
+    let all: Vec<_> = (0..20).map(|_| connect()).collect();
+    proxy.stderr_line(|line| line.ends_with("far too many connections"));
+    all.iter().for_each(|it| it.set_nonblocking(true).unwrap());
+    support::wait_until("one is closed without an answer", || {
+        all.iter().any(|it| matches!(it.peek(&mut [0]), Ok(0)))
+    });
+}
+
+#[test]
+fn clients_of_a_trusted_proxy_are_told_apart() {
+    let server = ws_server(Ws::echo);
+    let proxy = proxy(&[&backend(&server), "--max-per-ip=1", "--trust=127.0.0.1"]);
+    let clients = ["192.0.2.1", "192.0.2.2", "2001:db8::1"];
+    let clients = clients.map(|it| handshake(&proxy, &format!("X-Forwarded-For: {it}\r\n")));
+    assert!(clients.iter().all(|(_, status)| *status == 101));
+    assert_eq!(handshake(&proxy, "X-Forwarded-For: 6.6.6.6, 192.0.2.1\r\n").1, 429);
+    assert_eq!(handshake(&proxy, "X-Forwarded-For: 2001:db8::2\r\n").1, 429, "the same /64");
+    assert_eq!(handshake(&proxy, "").1, 101, "the proxy itself");
+}
+
+#[test]
+fn handshakes_come_at_a_rate() {
+    let server = ws_server(Ws::echo);
+    for (flags, want) in [
+        (&["--max-rate-per-ip=1"][..], 429),
+        (&["--max-rate=1"], 503),
+        (&["--max-rate=1", "--max-rate-per-ip=50"], 503),
+    ] {
+        let proxy = proxy(&[&[&*backend(&server)], flags].concat());
+        let answers: Vec<_> = (0..20).map(|_| handshake(&proxy, "")).collect();
+        assert_eq!(answers[0].1, 101, "{flags:?}");
+        let (refused, _) = answers.iter().find(|(_, status)| *status == want).unwrap();
+        says_when(refused);
+        assert!(answers.iter().all(|(_, status)| [101, want].contains(status)), "{flags:?}");
+    }
+    let server = answers(|_, _| ok("plain"));
+    let proxy = proxy(&[&backend(&server), "--max-rate=1", "--max-rate-per-ip=1"]);
+    for _ in 0..10 {
+        assert!(exchange(proxy.port(), GET).ends_with("plain"), "requests are no handshakes");
+    }
+}
+
+#[test]
+fn pages_of_other_origins_reach_no_backend() {
+    let dialled = Arc::new(AtomicUsize::new(0));
+    let counts = dialled.clone();
+    let server = tcp_server(move |stream| {
+        counts.fetch_add(1, Ordering::SeqCst);
+        Ws::accept(stream).echo();
+    });
+    let allowed = "--allow-origin=https://example.com,https://*.example.org:8443";
+    let proxy = proxy(&[&backend(&server), "-v", allowed]);
+    for (fields, want) in [
+        ("", 101),
+        ("Origin: https://example.com\r\n", 101),
+        ("Origin: https://EXAMPLE.com:443\r\n", 101),
+        ("Origin: https://a.example.org:8443\r\n", 101),
+        ("Origin: http://example.com\r\n", 403),
+        ("Origin: https://example.com:8443\r\n", 403),
+        ("Origin: https://example.com.evil.org\r\n", 403),
+        ("Origin: https://a.example.org\r\n", 403),
+        ("Origin: null\r\n", 403),
+        ("Origin: https://example.com\r\nOrigin: https://evil.org\r\n", 403),
+    ] {
+        let before = dialled.load(Ordering::SeqCst);
+        assert_eq!(handshake(&proxy, fields).1, want, "{fields}");
+        if want == 403 {
+            assert_eq!(dialled.load(Ordering::SeqCst), before, "{fields} reaches the backend");
+        }
+    }
+    let line = proxy.stderr_line(|line| line.contains(" 403 "));
+    assert!(line.contains("GET /chat: 403 pages of this Origin"), "{line}");
+    assert!(!proxy.stderr().contains("secret"), "{}", proxy.stderr());
+    let wrong = Towline::new().args(["proxy", ":0", ":1", "--allow-origin=example.com"]).run();
+    wrong.code(2).stderr_has("is not an Origin");
+}
+
+#[test]
+fn plain_http_is_sent_to_tls() {
+    let run = Towline::new().args(["proxy", "https://127.0.0.1:0", "echo:", "--tls-self-signed"]);
+    let proxy = run.arg("--redirect-http=127.0.0.1:0").spawn();
+    let listeners = proxy.listeners(2);
+    let ports: Vec<u16> =
+        listeners.iter().map(|it| it.rsplit_once(':').unwrap().1.parse().unwrap()).collect();
+    for (target, host, want) in [
+        ("/a?b=c", "example.com", format!("https://example.com:{}/a?b=c", ports[0])),
+        ("/", "example.com:80", format!("https://example.com:{}/", ports[0])),
+        ("//evil.org/", "[::1]:80", format!("https://[::1]:{}//evil.org/", ports[0])),
+        ("/", "[::1]", format!("https://[::1]:{}/", ports[0])),
+    ] {
+        let fields = format!("Host: {host}\r\nConnection: close\r\n");
+        let answer = exchange(ports[1], format!("GET {target} HTTP/1.1\r\n{fields}\r\n"));
+        assert!(answer.starts_with("HTTP/1.1 308 "), "{answer}");
+        assert!(answer.contains(&format!("Location: {want}\r\n")), "{answer}");
+    }
+    assert!(exchange(ports[1], "GET / HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 400 "));
+    let two = "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n";
+    assert!(exchange(ports[1], two).starts_with("HTTP/1.1 400 "));
+    for (listen, from) in [("127.0.0.1:0", ":0"), ("https://127.0.0.1:0", "https://:0")] {
+        let run = Towline::new().args(["proxy", listen, "echo:", "--redirect-http", from]).run();
+        run.code(2).stderr_has("is from http: to https:");
     }
 }
