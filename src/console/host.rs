@@ -15,7 +15,7 @@ use crate::cli::value;
 use crate::context::Context;
 use crate::duplex::{Body, ByteStream, Close, Message};
 use crate::endpoint::Console;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::framing::{Decoder, Framed, Framing, Typing};
 use crate::hub::{Member, Roster};
 use crate::report;
@@ -63,6 +63,10 @@ async fn converse(
         tokio::select! {
             heard = host.next() => print(heard, host, console, framing).await?,
             line = console.next(), if !ended => match line {
+                // A slip of whoever types is no reason to send everybody home.
+                Some(Err(slip)) if !is_client && is_of_one_message(&slip) => {
+                    report::warn(format_args!("{slip}; it is skipped"));
+                }
                 Some(message) if framing == Framing::Lines => {
                     speak(host, addressed(message?)).await?;
                 }
@@ -76,6 +80,12 @@ async fn converse(
             }
         }
     }
+}
+
+/// Whether what comes after it in the input can be read all the same: a line was not an envelope, or
+/// not the text it had to be.
+fn is_of_one_message(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Usage | Kind::Protocol(1007))
 }
 
 /// Prints a message and those that wait behind it, in as few writes as they fit into.
@@ -124,9 +134,18 @@ fn address(text: &str) -> Option<(&str, &str)> {
     (!name.is_empty()).then_some((name, rest))
 }
 
-/// Speaks to the peers; waits for slow ones only where `--slow block` says so.
+/// Speaks to the peers; waits for slow ones only where `--slow block` says so. A Close is for one
+/// of them.
 async fn speak(host: &mut Member, message: Message) -> Result<()> {
-    if message.is_data() {
+    if let Body::Close(close) = message.body {
+        match message.to {
+            Some(name) => remove(host, &name, close),
+            None => report::warn(format_args!(
+                "a close needs the name of who is to leave, as in {}",
+                r#"{"to":"c1","type":"close","code":1000}"#
+            )),
+        }
+    } else if message.is_data() {
         poll_fn(|cx| host.poll_ready_unpin(cx)).await?;
         let to = message.to.clone();
         if !host.speak(message)
@@ -136,6 +155,12 @@ async fn speak(host: &mut Member, message: Message) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn remove(host: &Member, name: &str, close: Close) {
+    if !host.remove(name, close) {
+        report::warn(format_args!("nobody is called {name}"));
+    }
 }
 
 /// On a terminal, with an editor.
@@ -190,11 +215,7 @@ async fn enter(
             terminal.print(&show::note(&names));
         }
         // 1008 keeps a client that reconnects by itself away.
-        Ok(Entry::Command(Host::Kick(name))) => {
-            if !host.remove(&name, Close::new(1008, "removed")) {
-                report::warn(format_args!("nobody is called {name}"));
-            }
-        }
+        Ok(Entry::Command(Host::Kick(name))) => remove(host, &name, Close::new(1008, "removed")),
         Ok(Entry::Command(Host::Quit)) => cx.stop.cancel(),
         Ok(Entry::Help) => terminal.print(&format!(
             "@NAME TEXT              send TEXT to NAME alone, @@TEXT sends @TEXT\n{}",

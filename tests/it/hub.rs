@@ -112,6 +112,42 @@ fn a_script_at_the_console_gets_envelopes() {
 }
 
 #[test]
+fn a_slip_at_the_console_of_a_server_ends_nothing() {
+    let (mut server, ws, _) = console(&["--frame", "json"]);
+    let mut one = join(&server, &ws, "c1");
+    server.write("{\"type\":\"text\",\"data\":\"a\"}\n{oops\n\n{\"type\":\"text\"}\n");
+    server.write("{\"type\":\"text\",\"data\":\"b\"}\n");
+    for (line, why) in [(2, "not an envelope"), (4, "a text without data")] {
+        let said = format!("towline: line {line} of the input: {why}");
+        let line = server.stderr_line(|line| line.starts_with(&said));
+        assert!(line.ends_with("; it is skipped"), "{line}");
+    }
+    assert_eq!(one.recv().text(), "a");
+    assert_eq!(one.recv().text(), "b");
+
+    let (mut server, ws, _) = console(&["--text"]);
+    let mut one = join(&server, &ws, "c1");
+    server.write(b"\xff\nc\n");
+    server.stderr_line(|line| line.starts_with("towline: message 1 of the input is not UTF-8"));
+    assert_eq!(one.recv().text(), "c");
+}
+
+#[test]
+fn a_script_at_the_console_sends_a_peer_away() {
+    let (mut server, ws, _) = console(&["--frame", "json"]);
+    let (mut one, mut two) = (join(&server, &ws, "c1"), join(&server, &ws, "c2"));
+    server.write("{\"type\":\"close\",\"code\":4001}\n");
+    server.stderr_line(|line| line.starts_with("towline: a close needs the name"));
+    server.write("{\"to\":\"c9\",\"type\":\"close\"}\n");
+    server.stderr_line(|line| line == "towline: nobody is called c9");
+    server.write("{\"to\":\"c1\",\"type\":\"close\",\"code\":4001,\"reason\":\"off you go\"}\n");
+    assert_eq!(one.until_close(), 4001);
+    server.stderr_line(|line| line == "c1 left");
+    server.write("{\"to\":\"c2\",\"type\":\"close\"}\n");
+    assert_eq!(two.until_close(), 1005);
+}
+
+#[test]
 fn names_come_from_where_the_flag_says() {
     let header = |name: &str| format!("X-User: {name}\r\n");
     let (server, ws, _tcp) = console(&["--name-from", "header:X-User"]);

@@ -116,7 +116,12 @@ fn frames() -> Vec<Part> {
              {\"ts\":2.000000,\"type\":\"close\",\"code\":1000,\"reason\":\"bye\"}"
                 .into(),
         ),
-        Part::text("Only `type` and the payload are needed in a line that is to be sent."),
+        Part::text(
+            "Only `type` and the payload are needed in a line that is to be sent. At the console \
+             of `serve`, `to` names the one peer that a message is for, and a `close` sends that \
+             peer away. A line that is malformed is warned of and skipped there; it ends \
+             `connect`.",
+        ),
     ]
 }
 
