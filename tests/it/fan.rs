@@ -36,6 +36,26 @@ fn all_have_to_be_there_and_the_worst_end_counts() {
 }
 
 #[test]
+fn every_end_that_fails_is_named() {
+    let one = Towline::serve(["ws://127.0.0.1:0/", "echo:"]);
+    let gone = ["tcp://127.0.0.1:1", "exec:/no/such", "tcp://127.0.0.1:2"];
+    let run = Towline::connect(["-"]).arg(one.address()).args(gone).stdin("x\n").run();
+    run.code(4).stdout("");
+    for end in gone {
+        let lines =
+            run.stderr.lines().filter(|line| line.starts_with(&format!("towline: {end}: ")));
+        assert_eq!(lines.count(), 1, "{run}");
+    }
+    let quota = ["ws://127.0.0.1:0/", "echo:", "--close-after=1:4001:quota"];
+    let (two, three) = (Towline::serve(quota), Towline::serve(quota));
+    let run = Towline::connect(["-"]).args([two.address(), three.address()]).stdin("x\n").run();
+    for end in [two.address(), three.address()] {
+        run.stderr_has(&format!("towline: {end}: closed by the peer with 4001 quota\n"));
+    }
+    run.code(10);
+}
+
+#[test]
 fn what_is_for_one_far_end_is_refused() {
     let refused = |args: &[&str], why: &str| {
         Towline::connect(args.iter().copied()).run().code(2).stdout("").stderr_has(why);

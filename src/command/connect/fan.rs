@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures_util::future::{self, try_join_all};
+use futures_util::future::join_all;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -21,26 +21,26 @@ use crate::{console, report};
 /// Connects all, then joins this console to them until all have left; its end is passed on to them.
 ///
 /// # Errors
-/// The first of them that cannot be connected, or the first that ends other than well.
+/// The first of them that cannot be connected, or the first that ends other than well; those of
+/// the others are said.
 pub(super) async fn run(args: &ConnectArgs, cx: &Arc<Context>) -> Result<()> {
     check(args)?;
     match args.persist.timeout {
-        Some(patience) => timeout(patience, join_all(args, cx)).await.unwrap_or_else(|_| {
+        Some(patience) => timeout(patience, run_all(args, cx)).await.unwrap_or_else(|_| {
             Err(Error::new(Kind::Timeout, format!("not over after {patience:?}")))
         }),
-        None => join_all(args, cx).await,
+        None => run_all(args, cx).await,
     }
 }
 
-async fn join_all(args: &ConnectArgs, cx: &Arc<Context>) -> Result<()> {
+async fn run_all(args: &ConnectArgs, cx: &Arc<Context>) -> Result<()> {
     let ends = &args.addresses[1..];
-    let connected = try_join_all(ends.iter().map(|end| dial(end, cx))).await?;
+    let connected = all(join_all(ends.iter().map(|end| dial(end, cx))).await)?;
     let over = CancellationToken::new();
     let joins = ends.iter().zip(connected).map(|(end, duplex)| join(end, duplex, args, cx));
     let joins = async {
         let _over = over.clone().drop_guard();
-        let outcomes = future::join_all(joins).await;
-        outcomes.into_iter().collect::<Result<()>>()
+        all(join_all(joins).await).map(drop)
     };
     let console = async {
         let printed = console::run(cx, over.clone()).await;
@@ -50,6 +50,19 @@ async fn join_all(args: &ConnectArgs, cx: &Arc<Context>) -> Result<()> {
     };
     let (printed, joined) = tokio::join!(console, joins);
     printed.and(joined)
+}
+
+/// What all have come to, or the first error; the others are said.
+fn all<T>(outcomes: Vec<Result<T>>) -> Result<Vec<T>> {
+    let (mut good, mut first) = (Vec::new(), None);
+    for outcome in outcomes {
+        match outcome {
+            Ok(it) => good.push(it),
+            Err(error) if first.is_none() => first = Some(error),
+            Err(error) => report::error(&error),
+        }
+    }
+    first.map_or(Ok(good), Err)
 }
 
 /// What is for one far end alone.
