@@ -312,6 +312,14 @@ impl Endpoint {
         matches!(self.last(), Hop::Pty(_))
     }
 
+    /// The program that it starts on this machine, if there is none of that name now.
+    pub fn missing_program(&self) -> Option<&str> {
+        match &self.hops[0] {
+            Hop::Exec(exec) => exec.missing(),
+            _ => None,
+        }
+    }
+
     /// The host whose name is written in it.
     pub fn host(&self) -> Option<String> {
         let first = &self.hops[0];

@@ -27,6 +27,7 @@ pub async fn run(mut args: ServeArgs) -> Result<()> {
         address.check_listen()?;
     }
     flags::check(&args, &target)?;
+    warn_of_missing_programs(&flags::targets(&args, &target));
     // A redirect may lead to TLS.
     let dials_tls = args.shared.ws.max_redirects > 0
         || flags::targets(&args, &target).into_iter().any(Endpoint::is_tls);
@@ -75,6 +76,15 @@ fn target(args: &mut ServeArgs) -> Result<Endpoint> {
     match args.addresses[0].is_proxy() {
         true => "tcp:".parse(),
         false => Ok(Endpoint::console()),
+    }
+}
+
+/// A program may still come; but who has misspelt it is told before the first peer is.
+fn warn_of_missing_programs(targets: &[&Endpoint]) {
+    for program in targets.iter().filter_map(|target| target.missing_program()) {
+        report::warn(format_args!(
+            "no such program: {program}; it is looked for again for each peer"
+        ));
     }
 }
 

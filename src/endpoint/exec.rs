@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::process::Stdio;
 
 use tokio::process::Command;
@@ -80,6 +81,18 @@ impl Scheme for Exec {
 }
 
 impl Exec {
+    /// Its program, if there is none of that name on this machine now.
+    pub(super) fn missing(&self) -> Option<&str> {
+        let program = self.words[0].as_str();
+        // What execvp(3) searches where nothing else is said.
+        let path = || std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
+        let is_there = match program.contains('/') {
+            true => Path::new(program).exists(),
+            false => std::env::split_paths(&path()).any(|folder| folder.join(program).exists()),
+        };
+        (!is_there).then_some(program)
+    }
+
     /// A line for the shell of this machine.
     pub(super) fn line(line: &str) -> Self {
         Self { name: "sh", words: shell(line), line: line.to_owned() }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::os::unix::fs::symlink;
 
 use rustix::process::{Pid, Signal, test_kill_process};
 
@@ -34,6 +35,26 @@ fn a_program_that_is_not_there_is_said_to_be_so() {
     Towline::connect(["exec:/etc/passwd"]).run().code(14).stderr_has("permission denied");
     Towline::connect(["exec:"]).run().code(2).stderr_has("a command is missing");
     Towline::connect(["exec:echo 'a"]).run().code(2).stderr_has("a quote is not closed");
+}
+
+#[test]
+fn a_server_says_at_its_start_what_program_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("greet");
+    let (mine, route) = (format!("exec:{} hello", program.display()), "/a=exec:no-such-program");
+    let serve = ["serve", "ws://127.0.0.1:0/", "--route", route, "--route", "/b=exec:true"];
+    let serve = serve.into_iter().chain(["--route", "/c=sh:no-such-program", &mine]);
+    let server = Towline::new().args(serve).spawn();
+    let address = server.address();
+    let said = server.stderr();
+    let missing: Vec<&str> =
+        said.lines().filter_map(|line| line.strip_prefix("towline: no such program: ")).collect();
+    let then = "it is looked for again for each peer";
+    let mine = format!("{}; {then}", program.display());
+    assert_eq!(missing, [format!("no-such-program; {then}"), mine]);
+    // It may come later.
+    symlink("/bin/echo", &program).unwrap();
+    assert_eq!(Ws::connect(&address).recv().text(), "hello");
 }
 
 #[test]
