@@ -400,6 +400,7 @@ Register-ArgumentCompleter -Native -CommandName 'towline' -ScriptBlock {
             [CompletionResult]::new('--stop-grace', '--stop-grace', [CompletionResultType]::ParameterName, 'How long a child has to stop after each of: end of input, SIGHUP, SIGTERM; then SIGKILL')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colours; NO_COLOR is respected')
             [CompletionResult]::new('--keep-going', '--keep-going', [CompletionResultType]::ParameterName, 'Serve the forwards that can be served, even if others cannot')
+            [CompletionResult]::new('--exit-on-forward-failure', '--exit-on-forward-failure', [CompletionResultType]::ParameterName, 'Exit if a forward cannot be served, as ExitOnForwardFailure has it; this is the default')
             [CompletionResult]::new('--inetd', '--inetd', [CompletionResultType]::ParameterName, 'Serve the one connection that is stdin and stdout, as inetd hands it over, then exit')
             [CompletionResult]::new('--reuse-port', '--reuse-port', [CompletionResultType]::ParameterName, 'Share the port with other processes that do so, too: the system spreads connections over them')
             [CompletionResult]::new('--text', '--text', [CompletionResultType]::ParameterName, 'Send everything as text messages')

@@ -393,6 +393,7 @@ set edit:completion:arg-completer[towline] = {|@words|
             cand --stop-grace 'How long a child has to stop after each of: end of input, SIGHUP, SIGTERM; then SIGKILL'
             cand --color 'When to use colours; NO_COLOR is respected'
             cand --keep-going 'Serve the forwards that can be served, even if others cannot'
+            cand --exit-on-forward-failure 'Exit if a forward cannot be served, as ExitOnForwardFailure has it; this is the default'
             cand --inetd 'Serve the one connection that is stdin and stdout, as inetd hands it over, then exit'
             cand --reuse-port 'Share the port with other processes that do so, too: the system spreads connections over them'
             cand --text 'Send everything as text messages'

@@ -404,6 +404,7 @@ complete -c towline -n "__fish_towline_using_subcommand tunnel" -l color -d 'Whe
 always\t'Everywhere'
 never\t'Nowhere'"
 complete -c towline -n "__fish_towline_using_subcommand tunnel" -l keep-going -d 'Serve the forwards that can be served, even if others cannot'
+complete -c towline -n "__fish_towline_using_subcommand tunnel" -l exit-on-forward-failure -d 'Exit if a forward cannot be served, as ExitOnForwardFailure has it; this is the default'
 complete -c towline -n "__fish_towline_using_subcommand tunnel" -l inetd -d 'Serve the one connection that is stdin and stdout, as inetd hands it over, then exit'
 complete -c towline -n "__fish_towline_using_subcommand tunnel" -l reuse-port -d 'Share the port with other processes that do so, too: the system spreads connections over them'
 complete -c towline -n "__fish_towline_using_subcommand tunnel" -l text -d 'Send everything as text messages'

@@ -598,6 +598,10 @@ pub struct KeepArgs {
     #[arg(long)]
     pub keep_going: bool,
 
+    /// Exit if a forward cannot be served, as ExitOnForwardFailure has it; this is the default
+    #[arg(long, conflicts_with = "keep_going")]
+    pub exit_on_forward_failure: bool,
+
     /// How long a new connection waits for a session that is lost
     #[arg(long, value_name = "DUR", default_value = "30s", value_parser = duration)]
     pub queue_timeout: Duration,

@@ -276,6 +276,14 @@ impl FromStr for Via {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let plain = !text.contains("://") && !text.contains(',') && !text.starts_with("ssh:");
+        if let Some((first, _)) = text.split_once(',')
+            && !first.contains(':')
+        {
+            return Err(format!(
+                "`{first}` has no scheme: VIA is USER@HOST, or a chain of hops that ends with an \
+                 SSH server, as ssh://{first},ssh://USER@HOST"
+            ));
+        }
         let address = if plain { format!("ssh://{text}") } else { text.to_owned() };
         let via: Endpoint =
             address.parse().map_err(|error: crate::error::Error| error.to_string())?;

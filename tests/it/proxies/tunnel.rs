@@ -1,7 +1,7 @@
 //! The proxies of `tunnel`, whose connections our own SSH server makes, and its metrics.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 
 use super::{echo_server, requests, through};
@@ -40,6 +40,35 @@ fn every_protocol_is_spoken_here_and_there() {
             let answer = ask(port, &[&request[..], b"early"].concat());
             assert_eq!(answer, [granted, b"early"].concat(), "{protocol} to {port}");
         }
+    }
+}
+
+#[test]
+fn a_forward_that_cannot_be_served_ends_the_tunnel_unless_it_may_not() {
+    let (server, taken) = (server(), TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+    let taken = taken.local_addr().unwrap().port().to_string();
+    let args = ["-D", &taken, "-D", "0"];
+    for flags in [&[][..], &["--exit-on-forward-failure"]] {
+        let run = tunnel(&server, &[&args, flags].concat()).wait();
+        run.code(4).stderr_has("address already in use").stderr_has("hint: --keep-going");
+    }
+    let both = ["--exit-on-forward-failure", "--keep-going"];
+    tunnel(&server, &[&args[..], &both].concat()).wait().code(2).stderr_has("cannot be used with");
+    tunnel(&server, &[&args[..], &["--keep-going"]].concat()).address();
+}
+
+#[test]
+fn the_way_has_to_end_with_an_ssh_server() {
+    for (via, why) in [
+        (
+            "box,tcp://a:1",
+            "`box` has no scheme: VIA is USER@HOST, or a chain of hops that ends with",
+        ),
+        ("me@box,ssh://inner", "as ssh://me@box,ssh://USER@HOST"),
+        ("ssh://box,tcp://a:1", "`ssh://box,tcp://a:1` does not end with an SSH server"),
+    ] {
+        let run = Towline::new().args(["tunnel", "-D", "0", via]).run();
+        run.code(2).stderr_has(why).stderr_lacks("ws://");
     }
 }
 
