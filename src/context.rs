@@ -1,5 +1,6 @@
 //! What every connection of one run shares: the flags, the hubs, the signal to stop.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -11,11 +12,12 @@ use crate::cli::{
 };
 use crate::endpoint::{Children, Endpoint, Outages};
 use crate::error::Result;
-use crate::hub::Hubs;
+use crate::hub::{self, Hubs, Names};
 use crate::inherited::Inherited;
 use crate::metrics::Metrics;
 use crate::report;
 use crate::site::Site;
+use crate::ssh::authorized_keys::AuthorizedKeys;
 use crate::ssh::{Server, Sessions};
 use crate::tls::Tls;
 
@@ -103,7 +105,8 @@ impl Context {
             ssh: Server::for_listeners(&args.ssh, &args.shared.ssh, &args.addresses)?,
         };
         let cx = Self::new(args.shared.clone(), args.tls.clone(), args.echo.clone(), Some(serve));
-        Ok(Self { kill: CancellationToken::new(), ..cx })
+        let hubs = Hubs::new(Some(args.hub.clone()), names_in(&args.ssh.authorized_keys)?);
+        Ok(Self { kill: CancellationToken::new(), hubs, ..cx })
     }
 
     /// Runs `work`, says goodbye in the SSH sessions and waits until no child is left.
@@ -167,7 +170,7 @@ impl Context {
             outages: Arc::default(),
             peers: Peers::new(serve.as_ref().map_or(0, |serve| serve.server.max_peers)),
             shared,
-            hubs: Hubs::new(serve.as_ref().map(|serve| serve.hub.clone())),
+            hubs: Hubs::new(None, Names::default()),
             serve,
             console: None,
             mute: false,
@@ -178,4 +181,14 @@ impl Context {
             stop,
         }
     }
+}
+
+/// The names that files of keys give.
+fn names_in(files: &[PathBuf]) -> Result<Names> {
+    let mut names = Names::new();
+    for file in files {
+        let keys = AuthorizedKeys::read(file)?;
+        names.extend(keys.names().filter_map(hub::plain).map(Into::into));
+    }
+    Ok(names)
 }

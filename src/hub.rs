@@ -16,6 +16,7 @@ mod room;
 
 pub(crate) use member::{Member, Roster};
 pub(crate) use name::{chosen, plain};
+pub(crate) use room::Names;
 use room::{Limits, Room};
 
 /// Who wants to join a room.
@@ -31,20 +32,23 @@ pub(crate) struct Guest<'a> {
 /// The rooms of one process.
 pub struct Hubs {
     limits: Limits,
+    reserved: Names,
     rooms: Mutex<HashMap<String, Arc<Room>>>,
     console: Arc<Room>,
 }
 
 impl Hubs {
-    /// No rooms yet but the console's; the others are made as peers ask for them.
-    pub fn new(args: Option<HubArgs>) -> Self {
+    /// No rooms yet but the console's; the others are made as peers ask for them. The `reserved`
+    /// names are for peers who prove them.
+    pub(crate) fn new(args: Option<HubArgs>, reserved: Names) -> Self {
         let none = Limits { slow: Slow::default(), queue: 1024, history: 0 };
         let limits = args.map_or(none, |args| Limits {
             history: usize::try_from(args.history).unwrap_or(usize::MAX),
             slow: args.slow,
             queue: usize::try_from(args.queue).unwrap_or(usize::MAX),
         });
-        Self { limits, rooms: Mutex::default(), console: Room::with_host(limits) }
+        let console = Room::with_host(limits, reserved.clone());
+        Self { limits, reserved, rooms: Mutex::default(), console }
     }
 
     /// Joins a room in which everybody hears everybody else. Rooms stay: their names come from
@@ -54,7 +58,7 @@ impl Hubs {
         let room = match rooms.get(room) {
             Some(room) => room.clone(),
             None => {
-                let made = Room::new(format!("hub:{room}"), self.limits);
+                let made = Room::new(format!("hub:{room}"), self.limits, self.reserved.clone());
                 rooms.insert(room.to_owned(), made.clone());
                 made
             }
@@ -82,7 +86,7 @@ mod tests {
     use crate::duplex::{Body, Close, Message};
 
     fn hubs(slow: Slow, queue: u32) -> Hubs {
-        Hubs::new(Some(HubArgs { name_from: None, slow, queue, history: 0 }))
+        Hubs::new(Some(HubArgs { name_from: None, slow, queue, history: 0 }), Names::default())
     }
 
     fn guest(name: Option<&str>) -> Guest<'static> {
@@ -279,7 +283,7 @@ mod tests {
     #[test]
     fn who_comes_later_hears_the_last_of_what_was_said_to_all() {
         let args = HubArgs { name_from: None, slow: Slow::DropOldest, queue: 8, history: 2 };
-        let hubs = Hubs::new(Some(args));
+        let hubs = Hubs::new(Some(args), Names::default());
         let mut one = hubs.join("a", &Guest::default());
         let mut aside = Message::text("psst");
         assert!(say(&mut one, "1") && say(&mut one, "2") && say(&mut one, "3"));

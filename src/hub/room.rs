@@ -1,6 +1,6 @@
 //! The table of seats of one room.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -19,6 +19,9 @@ const SAY_AGAIN: Duration = Duration::from_secs(5);
 
 /// The seat of the host, in a room that has one; in the others nobody has it.
 const HOST: u64 = 0;
+
+/// Names, each once.
+pub(crate) type Names = HashSet<Arc<str>>;
 
 /// What a queue may hold, and what happens when it is full.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +46,8 @@ pub(crate) struct Room {
 struct Seats {
     by_id: BTreeMap<u64, Seat>,
     by_name: HashMap<Arc<str>, u64>,
+    /// Names that are kept for those who prove them, also while they are away.
+    reserved: Names,
     /// What was said to all of late.
     history: VecDeque<Message>,
     /// How many seats and how many made-up names there have been.
@@ -71,15 +76,15 @@ struct Seat {
 
 impl Room {
     /// A room in which everybody hears all the others.
-    pub(super) fn new(label: String, limits: Limits) -> Arc<Self> {
-        let seats = Mutex::default();
+    pub(super) fn new(label: String, limits: Limits, reserved: Names) -> Arc<Self> {
+        let seats = Mutex::new(Seats { reserved, ..Seats::default() });
         Arc::new(Self { label: Some(label), hosted: false, limits, seats })
     }
 
     /// A room with a host, whose seat is there from the start, so that nothing said to it before
     /// it listens is lost.
-    pub(super) fn with_host(limits: Limits) -> Arc<Self> {
-        let mut seats = Seats::default();
+    pub(super) fn with_host(limits: Limits, reserved: Names) -> Arc<Self> {
+        let mut seats = Seats { reserved, ..Seats::default() };
         seats.sit(HOST, "S".into(), None);
         Arc::new(Self { label: None, hosted: true, limits, seats: Mutex::new(seats) })
     }
@@ -94,7 +99,10 @@ impl Room {
         let mut seats = self.seats();
         let evicted = seats.evict(guest);
         let renamed = seats.rename_namesake(guest);
-        let name = seats.free_name(guest.name.as_deref());
+        let name = seats.free_name(guest.name.as_deref(), guest.identity.is_some());
+        if guest.identity.is_some() {
+            seats.reserved.insert(name.clone());
+        }
         seats.last_id += 1;
         let id = seats.last_id;
         seats.sit(id, name.clone(), guest.identity.clone());
@@ -341,7 +349,7 @@ impl Seats {
         if id == HOST || self.by_id.get(&id)?.identity.is_some() {
             return None;
         }
-        let other = self.free_name(Some(name));
+        let other = self.free_name(Some(name), false);
         self.by_name.remove(name);
         self.by_name.insert(other.clone(), id);
         self.by_id.get_mut(&id)?.name = other.clone();
@@ -350,22 +358,26 @@ impl Seats {
 
     /// `name`, or `name#2` where that is taken; `c1`, `c2`, … for those without a name. A number
     /// is not given out again, so that nobody is taken for one who has left.
-    fn free_name(&mut self, name: Option<&str>) -> Arc<str> {
+    fn free_name(&mut self, name: Option<&str>, proved: bool) -> Arc<str> {
         let Some(name) = name else {
             loop {
                 self.last_number += 1;
                 let name = format!("c{}", self.last_number);
-                if !self.by_name.contains_key(name.as_str()) {
+                if self.is_free(&name, proved) {
                     return name.into();
                 }
             }
         };
-        if !self.by_name.contains_key(name) {
+        if self.is_free(name, proved) {
             return name.into();
         }
         let mut others = (2_u64..).map(|n| format!("{name}#{n}"));
-        let free = others.find(|name| !self.by_name.contains_key(name.as_str()));
-        free.expect("there are fewer members than numbers").into()
+        let free = others.find(|name| self.is_free(name, proved));
+        free.expect("there are fewer names than numbers").into()
+    }
+
+    fn is_free(&self, name: &str, proved: bool) -> bool {
+        !self.by_name.contains_key(name) && (proved || !self.reserved.contains(name))
     }
 }
 

@@ -168,6 +168,11 @@ impl AuthorizedKeys {
         self.lines.is_empty()
     }
 
+    /// What those who may come in are called.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.lines.iter().filter_map(|line| line.options.name.as_deref())
+    }
+
     /// Whether a line is about those who certify keys.
     pub fn has_authorities(&self) -> bool {
         self.lines.iter().any(|line| line.options.is_authority)

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::time::Instant;
 
+use crate::support::ssh::{Server, line};
 use crate::support::{DEADLINE, Frame, Running, Towline, Ws, port, wait_until};
 
 /// Starts a console on pipes, listening for WebSockets and for plain TCP.
@@ -169,6 +170,29 @@ fn names_come_from_where_the_flag_says() {
     let run = Towline::serve(["ws://127.0.0.1:0", "-", "--name-from", "path"]);
     let _path = Ws::connect(&format!("{}/rooms/eve", run.address().trim_end_matches('/')));
     run.stderr_line(|line| line.starts_with("eve joined"));
+}
+
+#[test]
+fn a_name_that_a_key_proves_is_for_nobody_else() {
+    let named = line("environment=\"TOWLINE_NAME=c1\"", 1);
+    let args = ["ws://127.0.0.1:0/", "hub:", "--name-from", "query:name"];
+    let server = Server::new(&[named, line("", 2)], &args);
+    let ws = server.run.listeners(2).remove(1);
+    let come = |query: &str, name: &str| join(&server.run, &format!("{ws}{query}"), name);
+    // Its holder has yet to come.
+    let _pretender = come("?name=c1", "c1#2 joined");
+    let _nameless = come("", "c2 joined");
+    let log_in = |key, user, name: &str| {
+        let run = server.connect(key, user, "").stdin_open().spawn();
+        server.run.stderr_line(|line| line.starts_with(&format!("{name} joined")));
+        run
+    };
+    let _c1 = log_in(1, "me", "c1");
+    // A login name that the file does not know, once it was here.
+    drop(log_in(2, "bob", "bob"));
+    server.run.stderr_line(|line| line.starts_with("bob left"));
+    let _pretender = come("?name=bob", "bob#2 joined");
+    let _back = log_in(2, "bob", "bob");
 }
 
 /// One that never reads, one that talks, one that listens; `messages` of 64 KiB are said, more
