@@ -173,7 +173,7 @@ fn names_come_from_where_the_flag_says() {
 }
 
 #[test]
-fn a_name_that_a_key_proves_is_for_nobody_else() {
+fn a_name_of_a_key_is_not_for_who_merely_says_it() {
     let named = line("environment=\"TOWLINE_NAME=c1\"", 1);
     let args = ["ws://127.0.0.1:0/", "hub:", "--name-from", "query:name"];
     let server = Server::new(&[named, line("", 2)], &args);

@@ -212,9 +212,9 @@ fn rooms() -> Vec<Part> {
         Part::text(
             "With `hub:NAME` as the target they hear each other. A client that comes back takes \
              over its name from a session of the same key that has not been noticed to be gone. \
-             A name in the keys file is for its key alone, also while that is away, and so is one \
-             under which somebody has logged in; a peer that merely calls itself so gets another. \
-             A name that is new in the file is taken from such a peer when the key comes.",
+             A name in the keys file, and one under which somebody has logged in, is for those \
+             who log in, also while they are away; a peer that merely calls itself so gets \
+             another. A name that is new in the file is taken from such a peer when the key comes.",
         ),
         Part::text(
             "With `--allow-peers`, clients also reach each other through S: one offers a port of \
