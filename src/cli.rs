@@ -17,7 +17,7 @@ use crate::endpoint::{Endpoint, Rule};
 use crate::framing::Framing;
 use crate::network::Trust;
 use crate::probe::Script;
-use crate::proxy::{Check, Policy};
+use crate::proxy::{Check, Policy, route};
 use crate::ssh::Reach;
 use crate::ssh::forward::{Dynamic, Local, Remote, Stdio};
 
@@ -335,7 +335,7 @@ pub struct ServeArgs {
 #[command(after_long_help = examples::text(examples::PROXY))]
 pub struct ProxyArgs {
     /// Where to listen, and then the backends; `ws://a:9000*3` gets three times as much as one without a weight
-    #[arg(required = true, num_args = 2.., value_name = "ADDRESS", value_parser = Discreet::<value::Backend>::parser())]
+    #[arg(value_name = "ADDRESS", value_parser = Discreet::<value::Backend>::parser())]
     pub addresses: Vec<value::Backend>,
 
     #[command(flatten)]
@@ -349,6 +349,9 @@ pub struct ProxyArgs {
 
     #[command(flatten)]
     pub sight: SightArgs,
+
+    #[command(flatten)]
+    pub routing: RoutingArgs,
 
     #[command(flatten)]
     pub server: ServerArgs,
@@ -528,6 +531,15 @@ pub struct SightArgs {
     /// When to show the backends live, below what is logged
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     pub status: When,
+}
+
+/// Routes and the configuration file
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Routes and configuration")]
+pub struct RoutingArgs {
+    /// Send the requests that fit to backends of their own, as `host=a.example path=/chat/* -> ws://b:9000 ws://c:9000*2`; the first route that fits takes a request (repeat)
+    #[arg(long, value_name = "ROUTE", value_parser = Discreet::<route::Route>::parser())]
+    pub route: Vec<route::Route>,
 }
 
 /// Forward ports over one SSH session that is kept up

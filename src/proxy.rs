@@ -26,13 +26,15 @@ mod front;
 mod head;
 mod health;
 mod quotas;
+pub mod route;
+mod routes;
 mod status;
 mod upgrade;
 mod visit;
 
-use balance::Pool;
 use figures::Refusals;
 use quotas::Quotas;
+use routes::Routes;
 
 pub use balance::policy::Policy;
 pub use health::check::Check;
@@ -41,7 +43,7 @@ pub use health::check::Check;
 pub(crate) struct Proxy {
     cx: Arc<Context>,
     args: ProxyArgs,
-    pool: Arc<Pool>,
+    routes: Routes,
     tunnels: Tunnels,
     refusals: Refusals,
     quotas: Quotas,
@@ -63,12 +65,12 @@ impl Proxy {
             police: false,
             max_message: None,
         };
-        let pool = Pool::new(args.backends(), &args.balancing, &cx);
+        let routes = Routes::new(&args, &cx);
         let tunnels = Tunnels::new(args.threads().tunnels, limits)?;
         let (refusals, opened) = (Refusals::default(), AtomicU64::new(0));
         let quotas = Quotas::new(&args.clients);
         let origins = Origins::new(&args.clients.allow_origin)?;
-        Ok(Arc::new(Self { cx, args, pool, tunnels, refusals, quotas, origins, opened }))
+        Ok(Arc::new(Self { cx, args, routes, tunnels, refusals, quotas, origins, opened }))
     }
 
     /// Serves a client that has come.

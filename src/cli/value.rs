@@ -251,6 +251,13 @@ pub struct Backend {
     pub weight: Option<usize>,
 }
 
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.endpoint.fmt(f)?;
+        self.weight.map_or(Ok(()), |weight| write!(f, "*{weight}"))
+    }
+}
+
 impl FromStr for Backend {
     type Err = String;
 

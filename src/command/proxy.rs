@@ -7,6 +7,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::serve::announce;
 use crate::accept::{Listener, accept_for};
 use crate::cli::ProxyArgs;
+use crate::cli::value::Backend;
 use crate::context::Context;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Kind, Result};
@@ -19,10 +20,10 @@ use crate::signal::Signals;
 /// # Errors
 /// An address that cannot listen, a listener that cannot be bound, or SIGINT.
 pub async fn run(args: ProxyArgs) -> Result<()> {
-    let listeners = args.listeners();
     check(&args)?;
+    let listeners: Vec<_> = args.listening().map(|it| it.endpoint.clone()).collect();
     let cx = Arc::new(Context::for_proxy(&args)?);
-    match args.backends().any(|(backend, _)| backend.is_tls()) {
+    match args.all_backends().any(|it| it.endpoint.is_tls()) {
         true => cx.tls.check_client()?,
         false => cx.tls.check_no_client()?,
     }
@@ -74,37 +75,54 @@ pub async fn run(args: ProxyArgs) -> Result<()> {
 
 /// Checks the addresses before anything is opened.
 fn check(args: &ProxyArgs) -> Result<()> {
-    for listener in args.listeners() {
-        listener.check_listen_web()?;
+    let wrong = |what: &str, hint: &str| Err(Error::new(Kind::Usage, what).hint(hint));
+    for listener in args.listening() {
+        listener.endpoint.check_listen_web()?;
+        if listener.weight.is_some() {
+            let hint = "the first address is where to listen, the others are backends";
+            return wrong("where to listen has no weight", hint);
+        }
     }
-    if args.addresses[0].weight.is_some() {
-        let error = Error::new(Kind::Usage, "where to listen has no weight");
-        return Err(error.hint("the first address is where to listen, the others are backends"));
+    if args.listening().next().is_none() {
+        return wrong("there is nowhere to listen", "the first address says where, or --listen");
+    }
+    if args.all_backends().next().is_none() {
+        return wrong("there is no backend", "it follows the address to listen on");
     }
     if args.server.inetd {
         return Err(Error::new(Kind::Usage, "--inetd is for `towline serve`"));
     }
     for listener in &args.clients.redirect_http {
         listener.endpoint.check_listen_web()?;
-        if listener.endpoint.is_tls() || !args.listeners().iter().any(Endpoint::is_tls) {
+        if listener.endpoint.is_tls() || !args.listening().any(|it| it.endpoint.is_tls()) {
             let error = Error::new(Kind::Usage, "--redirect-http is from http: to https:");
             return Err(error.hint("towline proxy https://:443 BACKEND --redirect-http :80"));
         }
     }
-    args.backends().try_for_each(|(backend, _)| backend.check_connect())
+    let routes = &args.routing.route;
+    for (i, route) in routes.iter().enumerate() {
+        if routes[..i].iter().any(|earlier| earlier.is_for_the_same(route)) {
+            let what = format!("--route has two for the same requests: `{route}`");
+            return Err(Error::new(Kind::Usage, what));
+        }
+    }
+    args.all_backends().try_for_each(|backend| backend.endpoint.check_connect())
 }
 
 impl ProxyArgs {
     /// Where to listen.
-    fn listeners(&self) -> Vec<Endpoint> {
-        let all = self.addresses[..1].iter().chain(&self.proxying.listen);
-        all.map(|it| it.endpoint.clone()).collect()
+    fn listening(&self) -> impl Iterator<Item = &Backend> {
+        self.addresses.iter().take(1).chain(&self.proxying.listen)
     }
 
-    /// The backends and their weights.
-    pub(crate) fn backends(&self) -> impl Iterator<Item = (Endpoint, usize)> {
-        let backends = self.addresses.iter().skip(1);
-        backends.map(|it| (it.endpoint.clone(), it.weight.unwrap_or(1)))
+    /// The backends of no route.
+    pub(crate) fn backends(&self) -> impl Iterator<Item = &Backend> {
+        self.addresses.iter().skip(1)
+    }
+
+    /// The backends of all routes and of none.
+    fn all_backends(&self) -> impl Iterator<Item = &Backend> {
+        self.backends().chain(self.routing.route.iter().flat_map(|route| &route.backends))
     }
 
     /// How many threads do what. Few are better than many: what has to wait for a thread is done

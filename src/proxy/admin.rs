@@ -72,7 +72,7 @@ impl Proxy {
             ("GET" | "HEAD", "/healthz") => Answer::text(200, "OK", "ok\n"),
             ("GET" | "HEAD", "/metrics") => Answer::metrics(self.page()),
             ("GET" | "HEAD", "/backends") => {
-                let backends = self.pool.backends();
+                let backends = self.routes.backends();
                 let all: Vec<_> = backends.iter().map(|it| Told::of(it)).collect();
                 Answer::json(&all)
             }
@@ -101,16 +101,17 @@ impl Proxy {
         self.tunnels.drain(Some(tag), 1012, self.args.server.drain);
     }
 
-    /// Drains one backend, or restores it.
+    /// Drains one backend, or restores it, in all routes.
     fn set_draining(&self, request: &Request, draining: bool) -> Answer {
         let name = request.parameter("name").unwrap_or_default();
-        let Some(tag) = self.pool.set_draining(&name, draining) else {
+        let tags = self.routes.set_draining(&name, draining);
+        if tags.is_empty() {
             return Answer::text(404, "Not Found", "no backend has this ?name=\n");
-        };
+        }
         if !draining {
             return Answer::text(200, "OK", "restored\n");
         }
-        self.drain_tunnels(tag);
+        tags.into_iter().for_each(|tag| self.drain_tunnels(tag));
         Answer::text(202, "Accepted", "draining\n")
     }
 }

@@ -9,6 +9,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::backend::{Back, Share};
+use super::balance::Pool;
 use super::front::Front;
 use super::{Proxy, head};
 use crate::endpoint::Side;
@@ -24,9 +25,14 @@ use crate::site::Answer;
 pub(super) const MAX_HEAD: usize = 64 << 10;
 
 /// Passes a request on, and its answer back. The connection is returned if it can bring another.
-pub(super) async fn run(mut front: Front, request: Request, proxy: &Arc<Proxy>) -> Option<Front> {
+pub(super) async fn run(
+    mut front: Front,
+    request: Request,
+    pool: &Pool,
+    proxy: &Arc<Proxy>,
+) -> Option<Front> {
     let args = &proxy.args.proxying;
-    let mut attempts = proxy.pool.attempts(&request, &front.peer);
+    let mut attempts = pool.attempts(&request, &front.peer);
     while let Some(share) = attempts.next().await {
         if !share.endpoint.is_web() {
             let answer = Answer::text(426, "Upgrade Required", "only WebSockets are served here\n");

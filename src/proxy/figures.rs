@@ -70,7 +70,7 @@ impl Proxy {
             let name = format!("towline_websocket_{name}_total");
             let _ = writeln!(out, "# HELP {name} {help}.\n# TYPE {name} counter\n{name} {value}");
         }
-        let backends = self.pool.backends();
+        let backends = self.routes.backends();
         let mut table = |name: &str, kind: &str, help: &str, value: &dyn Fn(usize) -> u64| {
             let _ = writeln!(out, "# HELP {name} {help}.\n# TYPE {name} {kind}");
             for (i, backend) in backends.iter().enumerate() {

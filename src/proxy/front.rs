@@ -89,12 +89,16 @@ async fn answer(
     if let Err(answer) = checked {
         return front.say(answer, &request, proxy).await;
     }
+    let Some(pool) = proxy.routes.find(&mut request) else {
+        let answer = Answer::text(404, "Not Found", "no route leads there\n");
+        return front.say(answer, &request, proxy).await;
+    };
     if request.is_websocket() {
-        return upgrade::run(front, request, proxy).await;
+        return upgrade::run(front, request, &pool, proxy).await;
     }
     // One that reads what we have may take long, and is nobody who waits to be let in.
     handshake.leave();
-    exchange::run(front, request, proxy).await
+    exchange::run(front, request, &pool, proxy).await
 }
 
 impl Proxy {

@@ -31,7 +31,7 @@ impl Proxy {
                 per_second(messages, before.1)
             )];
             before = (opened, messages);
-            let backends = self.pool.backends();
+            let backends = self.routes.backends();
             lines.extend(backends.iter().map(|backend| {
                 let figures = &backend.figures;
                 format!(

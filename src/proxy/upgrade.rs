@@ -7,6 +7,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use super::backend::{Back, Share};
+use super::balance::Pool;
 use super::client::Client;
 use super::exchange::{self, MAX_HEAD};
 use super::front::Front;
@@ -22,7 +23,12 @@ use crate::site::Answer;
 
 /// Passes a WebSocket on. The connection is returned if it can bring another request: it has been
 /// refused.
-pub(super) async fn run(front: Front, request: Request, proxy: &Arc<Proxy>) -> Option<Front> {
+pub(super) async fn run(
+    front: Front,
+    request: Request,
+    pool: &Pool,
+    proxy: &Arc<Proxy>,
+) -> Option<Front> {
     let key = match key(&request) {
         Ok(key) => key.to_owned(),
         Err(answer) => return front.say(answer, &request, proxy).await,
@@ -30,7 +36,7 @@ pub(super) async fn run(front: Front, request: Request, proxy: &Arc<Proxy>) -> O
     if let Err(answer) = admit(&front, &request, proxy) {
         return front.say(answer, &request, proxy).await;
     }
-    let mut attempts = proxy.pool.attempts(&request, &front.peer);
+    let mut attempts = pool.attempts(&request, &front.peer);
     let mut refusal = None;
     while let Some(share) = attempts.next().await {
         let began = Instant::now();

@@ -4,6 +4,7 @@ mod forwarded;
 mod health;
 mod limits;
 mod plain;
+mod routes;
 mod sight;
 
 use std::io::{Read, Write};
