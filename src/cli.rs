@@ -793,16 +793,16 @@ pub enum Slow {
 }
 
 /// TLS towards peers
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Debug, Default, PartialEq)]
 #[command(next_help_heading = "TLS of listeners")]
 pub struct ServerTlsArgs {
-    /// The certificate chain, PEM; read again when the file changes
+    /// The certificate chain, PEM; read again when the file changes (repeat, each with its --key: peers are shown the one for the name they ask for, or else the first)
     #[arg(long, value_name = "FILE", requires = "key", value_hint = ValueHint::FilePath)]
-    pub cert: Option<PathBuf>,
+    pub cert: Vec<PathBuf>,
 
-    /// The private key of --cert, PEM
+    /// The private key of --cert, PEM (repeat, in the order of --cert)
     #[arg(long, value_name = "FILE", requires = "cert", value_hint = ValueHint::FilePath)]
-    pub key: Option<PathBuf>,
+    pub key: Vec<PathBuf>,
 
     /// Make a certificate for this run and print the fingerprint to --pin
     #[arg(long, conflicts_with_all = ["cert", "key"])]

@@ -5,9 +5,7 @@ use std::sync::{Arc, Once, OnceLock};
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::sign::SingleCertAndKey;
-use tokio_rustls::rustls::{
-    CipherSuite, ClientConfig, CommonState, KeyLogFile, ProtocolVersion, ServerConfig,
-};
+use tokio_rustls::rustls::{CipherSuite, ClientConfig, CommonState, KeyLogFile, ProtocolVersion};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::accept::Peer;
@@ -67,12 +65,12 @@ impl Tls {
     /// # Errors
     /// [`Kind::Usage`] if there is none, or a file is unusable.
     pub fn check_server(&self) -> Result<()> {
-        self.server_config().map(drop)
+        self.accepting().map(drop)
     }
 
     /// Whether listeners have a certificate to show.
     pub(crate) fn has_identity(&self) -> bool {
-        self.server.cert.is_some() || self.server.tls_self_signed
+        !self.server.cert.is_empty() || self.server.tls_self_signed
     }
 
     /// Whether the peers of listeners need a certificate.
@@ -86,8 +84,8 @@ impl Tls {
     /// [`Kind::Usage`], since what was meant to be encrypted would not be.
     pub fn check_no_server(&self) -> Result<()> {
         let ServerTlsArgs { cert, key: _, tls_self_signed, client_ca } = &self.server;
-        let flag = match (cert, tls_self_signed, client_ca) {
-            (Some(_), ..) => "--cert",
+        let flag = match (cert.is_empty(), tls_self_signed, client_ca) {
+            (false, ..) => "--cert",
             (_, true, _) => "--tls-self-signed",
             (.., Some(_)) => "--client-ca",
             _ => return Ok(()),
@@ -193,11 +191,7 @@ impl Tls {
         alpn: &[&str],
         peer: &mut Peer,
     ) -> Result<ByteStream> {
-        let mut config = self.server_config()?;
-        let alpn = self.alpn(alpn);
-        if !alpn.is_empty() {
-            Arc::make_mut(&mut config).alpn_protocols = alpn;
-        }
+        let config = self.accepting()?.config(self.alpn(alpn));
         let handshake = TlsAcceptor::from(config).accept(Carrier::new(stream)).into_fallible();
         let mut refused = None;
         let stream = trust::witness(handshake, |(error, carrier), shown| {
@@ -229,9 +223,9 @@ impl Tls {
         self.connecting.get_or_init(|| client_config(&self.client).map(Arc::new)).clone()
     }
 
-    fn server_config(&self) -> Result<Arc<ServerConfig>> {
+    fn accepting(&self) -> Result<&Accepting> {
         let accepting = self.accepting.get_or_init(|| Accepting::new(&self.server));
-        accepting.as_ref().map(Accepting::config).map_err(Error::clone)
+        accepting.as_ref().map_err(Error::clone)
     }
 }
 

@@ -16,6 +16,8 @@ pub(crate) struct Tls {
     to: HostPort,
     /// Whether a port is written. There is no usual one, but over the hop before none is needed.
     port: bool,
+    /// The protocols to agree to where a peer offers some, if those are known.
+    alpn: &'static [&'static str],
 }
 
 impl Scheme for Tls {
@@ -31,7 +33,7 @@ impl Scheme for Tls {
         let authority = authority(rest);
         let after_host = authority.rsplit(']').next().unwrap_or(authority);
         let to = HostPort::parse(authority, Some(0))?;
-        Ok(Self { to, port: after_host.contains(':') })
+        Ok(Self { to, port: after_host.contains(':'), alpn: &[] })
     }
 
     async fn connect(&self, ground: Ground, call: &Call<'_>) -> Result<Duplex> {
@@ -56,7 +58,7 @@ impl Scheme for Tls {
         peer: &mut Peer,
         cx: &Arc<Context>,
     ) -> Result<Duplex> {
-        in_time(cx, cx.tls.accept(stream, &[], peer)).await.map(Duplex::Bytes)
+        in_time(cx, cx.tls.accept(stream, self.alpn, peer)).await.map(Duplex::Bytes)
     }
 }
 
@@ -64,7 +66,12 @@ impl Tls {
     /// TLS over the hop before, or at a place of its own.
     pub(super) fn at(to: Option<HostPort>) -> Self {
         let port = to.is_some();
-        Self { to: to.unwrap_or(HostPort { host: String::new(), port: 0 }), port }
+        Self { to: to.unwrap_or(HostPort { host: String::new(), port: 0 }), port, alpn: &[] }
+    }
+
+    /// For HTTP inside it.
+    pub(super) fn with_http(self) -> Self {
+        Self { alpn: &["http/1.1"], ..self }
     }
 }
 

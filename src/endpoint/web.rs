@@ -83,6 +83,9 @@ impl Endpoint {
                 (false, false) => {}
             }
         }
+        if let Some(Hop::Tls(tls)) = carrier.hops.last_mut() {
+            *tls = tls.clone().with_http();
+        }
         let mut listener = carrier.listen(cx).await?;
         for (socket, name) in [("tcp://", "http://"), ("tls://", "https://")] {
             if let Some(rest) = listener.address.strip_prefix(socket) {

@@ -6,6 +6,7 @@ mod limits;
 mod plain;
 mod routes;
 mod sight;
+mod tls;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
