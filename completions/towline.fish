@@ -156,8 +156,8 @@ disconnect\t'It is closed with 1013'
 block\t'Everybody waits for it'"
 complete -c towline -n "__fish_towline_using_subcommand serve" -l queue -d 'How many messages wait for a slow peer' -r
 complete -c towline -n "__fish_towline_using_subcommand serve" -l history -d 'Tell those who come later the last N messages that were said to all' -r
-complete -c towline -n "__fish_towline_using_subcommand serve" -l cert -d 'The certificate chain, PEM; read again when the file changes' -r -F
-complete -c towline -n "__fish_towline_using_subcommand serve" -l key -d 'The private key of --cert, PEM' -r -F
+complete -c towline -n "__fish_towline_using_subcommand serve" -l cert -d 'The certificate chain, PEM; read again when the file changes (repeat, each with its --key: peers are shown the one for the name they ask for, or else the first)' -r -F
+complete -c towline -n "__fish_towline_using_subcommand serve" -l key -d 'The private key of --cert, PEM (repeat, in the order of --cert)' -r -F
 complete -c towline -n "__fish_towline_using_subcommand serve" -l client-ca -d 'Ask peers for a certificate of one of these authorities, PEM' -r -F
 complete -c towline -n "__fish_towline_using_subcommand serve" -l authorized-keys -d 'Let in the keys of FILE, in the format of sshd\'s authorized_keys; read again when it changes (repeat)' -r -F
 complete -c towline -n "__fish_towline_using_subcommand serve" -l authorized-keys-dir -d 'Let each user in with the keys of the file of that name in DIR' -r -f -a "(__fish_complete_directories)"
@@ -264,6 +264,9 @@ complete -c towline -n "__fish_towline_using_subcommand proxy" -l admin -d 'Serv
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l status -d 'When to show the backends live, below what is logged' -r -f -a "auto\t'On a terminal'
 always\t'Everywhere'
 never\t'Nowhere'"
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l route -d 'Send the requests that fit to backends of their own, as `host=a.example path=/chat/* -> ws://b:9000 ws://c:9000*2`; the first route that fits takes a request (repeat)' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l backend -d 'A backend of the requests that no route fits, as the addresses after the first are (repeat)' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l config -d 'Take flags from FILE (TOML), whose keys are their long names; those of the command line win. Read again when it changes and on SIGHUP, without a connection noticing' -r -F
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l announce -d 'How to say that the listeners are ready' -r -f -a "text\t'`listening on ws://127.0.0.1:8010`'
 json\t'`{"event":"listening","address":"ws://127.0.0.1:8010","port":8010}`'"
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l on-listen -d 'Run a shell command when all listeners are ready; TOWLINE_LISTEN holds their addresses' -r -f -a "(__fish_complete_command)"
@@ -273,8 +276,8 @@ complete -c towline -n "__fish_towline_using_subcommand proxy" -l handshake-time
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l drain -d 'How long to wait for peers to leave after SIGTERM or SIGINT' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l access-log -d 'Write a line to stderr for every peer that leaves' -r -f -a "text\t'Words'
 json\t'One JSON object a line'"
-complete -c towline -n "__fish_towline_using_subcommand proxy" -l cert -d 'The certificate chain, PEM; read again when the file changes' -r -F
-complete -c towline -n "__fish_towline_using_subcommand proxy" -l key -d 'The private key of --cert, PEM' -r -F
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l cert -d 'The certificate chain, PEM; read again when the file changes (repeat, each with its --key: peers are shown the one for the name they ask for, or else the first)' -r -F
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l key -d 'The private key of --cert, PEM (repeat, in the order of --cert)' -r -F
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l client-ca -d 'Ask peers for a certificate of one of these authorities, PEM' -r -F
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l frame -d 'How bytes become messages [default: lines; raw where both ends are byte streams]' -r -f -a "lines\t'One line is one message; the newline is not part of it'
 nul\t'A zero byte ends each message'
@@ -324,6 +327,7 @@ complete -c towline -n "__fish_towline_using_subcommand proxy" -l color -d 'When
 always\t'Everywhere'
 never\t'Nowhere'"
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l rewrite-host -d 'Tell a backend its own address as Host, and not what the client said'
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l check -d 'Say what is wrong with --config, or that it is fine, and exit'
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l inetd -d 'Serve the one connection that is stdin and stdout, as inetd hands it over, then exit'
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l reuse-port -d 'Share the port with other processes that do so, too: the system spreads connections over them'
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l tls-self-signed -d 'Make a certificate for this run and print the fingerprint to --pin'

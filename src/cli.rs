@@ -6,6 +6,7 @@
 #![allow(missing_docs, reason = "a flattened group is described by its own type")]
 
 use std::env;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::endpoint::{Endpoint, Rule};
+use crate::error::{Error, Kind};
 use crate::framing::Framing;
 use crate::network::Trust;
 use crate::probe::Script;
@@ -22,8 +24,10 @@ use crate::ssh::Reach;
 use crate::ssh::forward::{Dynamic, Local, Remote, Stdio};
 
 pub mod examples;
+mod file;
 pub mod value;
 
+use file::FromFile;
 use value::{CloseSpec, Discreet, Header, Pin, Route, Size, duration, size};
 
 /// Join stdin, files, programs, TCP, TLS, Unix sockets, WebSockets and SSH into pipelines
@@ -51,12 +55,12 @@ impl Cli {
     /// # Errors
     /// What is wrong with it, or the help that was asked for.
     pub fn read() -> Result<Self, clap::Error> {
-        let error = match Self::try_parse() {
+        let words: Vec<_> = env::args_os().collect();
+        let error = match Self::read_words(&words) {
             Err(error) if error.use_stderr() => error,
             cli_or_help => return cli_or_help,
         };
-        let words = env::args_os().filter_map(|word| word.into_string().ok());
-        let words = words.collect::<Vec<_>>();
+        let words: Vec<_> = words.into_iter().filter_map(|word| word.into_string().ok()).collect();
         Err(match words.windows(2).find(|pair| lacks_equals(&pair[0], &pair[1])) {
             Some([flag, value, ..]) => {
                 let what = format!("the value of {flag} needs an equals sign: {flag}={value}");
@@ -64,6 +68,37 @@ impl Cli {
             }
             _ => error,
         })
+    }
+
+    /// Reads words, and the file that they name if they name one.
+    fn read_words(words: &[OsString]) -> Result<Self, clap::Error> {
+        let cli = Self::try_parse_from(words)?;
+        let file = match &cli.command {
+            Command::Proxy(args) => args.routing.config.as_deref(),
+            _ => None,
+        };
+        let Some(file) = file else { return Ok(cli) };
+        let from_file = FromFile::read(words, "proxy", file)?;
+        let mut cli = Self::try_parse_from(from_file.added_to(words, "proxy"))?;
+        if let Command::Proxy(args) = &mut cli.command {
+            args.routing.from_file = from_file;
+        }
+        Ok(cli)
+    }
+}
+
+impl ProxyArgs {
+    /// Reads the command line and the file of `--config` once more.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`], saying what is wrong.
+    pub(crate) fn read_again() -> Result<Self, Error> {
+        let words: Vec<_> = env::args_os().collect();
+        match Cli::read_words(&words) {
+            Ok(Cli { command: Command::Proxy(args), .. }) => Ok(*args),
+            Ok(_) => Err(Error::new(Kind::Usage, "this is no proxy any more")),
+            Err(error) => Err(Error::new(Kind::Usage, file::in_a_line(&error))),
+        }
     }
 }
 
@@ -540,6 +575,22 @@ pub struct RoutingArgs {
     /// Send the requests that fit to backends of their own, as `host=a.example path=/chat/* -> ws://b:9000 ws://c:9000*2`; the first route that fits takes a request (repeat)
     #[arg(long, value_name = "ROUTE", value_parser = Discreet::<route::Route>::parser())]
     pub route: Vec<route::Route>,
+
+    /// A backend of the requests that no route fits, as the addresses after the first are (repeat)
+    #[arg(long, value_name = "ADDRESS", value_parser = Discreet::<value::Backend>::parser())]
+    pub backend: Vec<value::Backend>,
+
+    /// Take flags from FILE (TOML), whose keys are their long names; those of the command line win. Read again when it changes and on SIGHUP, without a connection noticing
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+
+    /// Say what is wrong with --config, or that it is fine, and exit
+    #[arg(long, requires = "config")]
+    pub check_config: bool,
+
+    /// What of it is from the file.
+    #[arg(skip)]
+    pub from_file: FromFile,
 }
 
 /// Forward ports over one SSH session that is kept up

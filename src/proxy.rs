@@ -4,8 +4,9 @@
 //! WebSocket is only heads, too: once its 101 has been checked, what is left of it is a tunnel that
 //! knows of nothing but bytes and the bounds of frames (see `relay/tunnel.rs`).
 
-use std::sync::Arc;
+use std::ops::Deref;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -13,6 +14,7 @@ use crate::accept::Incoming;
 use crate::cli::ProxyArgs;
 use crate::context::Context;
 use crate::error::Result;
+use crate::lock::lock;
 use crate::relay::tunnel::{Limits, Tunnels};
 use crate::site::Origins;
 
@@ -39,20 +41,46 @@ use routes::Routes;
 pub use balance::policy::Policy;
 pub use health::check::Check;
 
-/// What all connections of one run share.
+/// What one reading of the flags says. A request that has begun goes on with it.
 pub(crate) struct Proxy {
-    cx: Arc<Context>,
+    run: Arc<Run>,
     args: ProxyArgs,
     routes: Routes,
-    tunnels: Tunnels,
-    refusals: Refusals,
     quotas: Quotas,
     origins: Origins,
+}
+
+/// What holds for a whole run, however often its flags are read.
+pub(crate) struct Run {
+    cx: Arc<Context>,
+    tunnels: Tunnels,
+    refusals: Refusals,
     /// How many WebSockets there have been.
     opened: AtomicU64,
 }
 
+impl Deref for Proxy {
+    type Target = Run;
+
+    fn deref(&self) -> &Run {
+        &self.run
+    }
+}
+
 impl Proxy {
+    /// From the flags. What was there `before` hands on what it knows of backends and clients.
+    fn new(args: ProxyArgs, run: Arc<Run>, before: Option<&Self>) -> Result<Arc<Self>> {
+        let origins = Origins::new(&args.clients.allow_origin)?;
+        let quotas = Quotas::new(&args.clients, before.map(|it| &it.quotas));
+        let routes = Routes::new(&args, &run.cx, before.map(|it| &it.routes));
+        Ok(Arc::new(Self { run, args, routes, quotas, origins }))
+    }
+}
+
+/// A proxy whose flags can change.
+pub(crate) struct Current(Mutex<Arc<Proxy>>);
+
+impl Current {
     /// From the flags.
     ///
     /// # Errors
@@ -65,18 +93,32 @@ impl Proxy {
             police: false,
             max_message: None,
         };
-        let routes = Routes::new(&args, &cx);
         let tunnels = Tunnels::new(args.threads().tunnels, limits)?;
         let (refusals, opened) = (Refusals::default(), AtomicU64::new(0));
-        let quotas = Quotas::new(&args.clients);
-        let origins = Origins::new(&args.clients.allow_origin)?;
-        Ok(Arc::new(Self { cx, args, routes, tunnels, refusals, quotas, origins, opened }))
+        let run = Arc::new(Run { cx, tunnels, refusals, opened });
+        Ok(Arc::new(Self(Mutex::new(Proxy::new(args, run, None)?))))
+    }
+
+    /// As it is now.
+    fn now(&self) -> Arc<Proxy> {
+        lock(&self.0).clone()
+    }
+
+    /// Takes other flags. What is connected stays as it is.
+    ///
+    /// # Errors
+    /// What is allowed is no Origin.
+    pub(crate) fn change(&self, args: ProxyArgs) -> Result<()> {
+        let mut now = lock(&self.0);
+        let new = Proxy::new(args, now.run.clone(), Some(&now))?;
+        now.routes.retire();
+        *now = new;
+        Ok(())
     }
 
     /// Serves a client that has come.
     pub(crate) fn take(self: &Arc<Self>, incoming: Incoming, place: OwnedSemaphorePermit) {
-        let proxy = self.clone();
-        self.cx.peers.spawn(async move { front::serve(incoming, place, None, &proxy).await });
+        self.serve(incoming, place, None);
     }
 
     /// Sends a client that has come to this port of https:.
@@ -86,15 +128,25 @@ impl Proxy {
         place: OwnedSemaphorePermit,
         port: u16,
     ) {
-        let proxy = self.clone();
-        self.cx.peers.spawn(async move { front::serve(incoming, place, Some(port), &proxy).await });
+        self.serve(incoming, place, Some(port));
+    }
+
+    fn serve(
+        self: &Arc<Self>,
+        incoming: Incoming,
+        place: OwnedSemaphorePermit,
+        redirect: Option<u16>,
+    ) {
+        let current = self.clone();
+        let serving = async move { front::serve(incoming, place, redirect, &current).await };
+        self.now().cx.peers.spawn(serving);
     }
 
     /// Serves one who has come to `--admin`.
     pub(crate) fn take_admin(self: &Arc<Self>, incoming: Incoming, place: OwnedSemaphorePermit) {
-        let proxy = self.clone();
-        self.cx.peers.spawn(async move {
-            admin::serve(incoming, &proxy).await;
+        let current = self.clone();
+        self.now().cx.peers.spawn(async move {
+            admin::serve(incoming, &current).await;
             drop(place);
         });
     }
@@ -102,11 +154,12 @@ impl Proxy {
     /// When the run is to end, says goodbye in all WebSockets, and cuts off those that are left when
     /// the time to drain is over. Never ends by itself.
     pub(crate) async fn drain(&self) {
-        self.cx.stop.cancelled().await;
+        let run = self.now().run.clone();
+        run.cx.stop.cancelled().await;
         // The last ones have time to answer.
-        self.tunnels.drain(None, 1001, self.args.server.drain / 5 * 4);
-        self.cx.kill.cancelled().await;
-        self.tunnels.abort();
+        run.tunnels.drain(None, 1001, self.now().args.server.drain / 5 * 4);
+        run.cx.kill.cancelled().await;
+        run.tunnels.abort();
         std::future::pending::<()>().await;
     }
 }

@@ -10,6 +10,14 @@ use crate::error::{Error, Kind, Result};
 /// Signals that come together are one: timeout(1) sends its own to us and then to our group.
 const ONE_ACT: Duration = Duration::from_millis(250);
 
+/// SIGHUP, which does not end us from now on: it asks for the configuration to be read again.
+///
+/// # Errors
+/// The system refuses.
+pub fn hangups() -> Result<Signal> {
+    signal(SignalKind::hangup()).map_err(Error::io)
+}
+
 /// The signals that end a run.
 pub struct Signals {
     interrupt: Signal,

@@ -1,6 +1,6 @@
 //! TLS in both roles. Only this module names rustls.
 
-use std::sync::{Arc, Once, OnceLock};
+use std::sync::{Arc, Mutex, Once, OnceLock};
 
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
@@ -14,6 +14,7 @@ use crate::duplex::ByteStream;
 use crate::endpoint::Call;
 use crate::error::{Error, Kind, Result, plain};
 use crate::http::Response;
+use crate::lock::lock;
 use crate::report;
 use crate::trace::{Phase, TlsFacts};
 
@@ -32,23 +33,61 @@ use trust::ServerVerifier;
 
 /// TLS configurations, made when they are first needed.
 pub struct Tls {
-    client: ClientTlsArgs,
-    server: ServerTlsArgs,
-    connecting: OnceLock<Result<Arc<ClientConfig>>>,
-    accepting: OnceLock<Result<Accepting>>,
+    parts: Mutex<Parts>,
     warned: Once,
+}
+
+/// The parts of a client and of a server. Connections that have begun keep theirs.
+#[derive(Clone)]
+struct Parts {
+    client: Arc<Client>,
+    server: Arc<Server>,
+}
+
+struct Client {
+    args: ClientTlsArgs,
+    config: OnceLock<Result<Arc<ClientConfig>>>,
+}
+
+struct Server {
+    args: ServerTlsArgs,
+    accepting: OnceLock<Result<Accepting>>,
 }
 
 impl Tls {
     /// Keeps the flags.
     pub fn new(client: ClientTlsArgs, server: ServerTlsArgs) -> Self {
-        Self {
-            client,
-            server,
-            connecting: OnceLock::new(),
-            accepting: OnceLock::new(),
-            warned: Once::new(),
+        let client = Client { args: client, config: OnceLock::new() };
+        let server = Server { args: server, accepting: OnceLock::new() };
+        let parts = Parts { client: Arc::new(client), server: Arc::new(server) };
+        Self { parts: Mutex::new(parts), warned: Once::new() }
+    }
+
+    /// What it would be with other flags. A server's part whose flags are the same stays: its files
+    /// are followed anyway, and a certificate that was made for this run is not made twice.
+    pub(crate) fn renewed(&self, client: ClientTlsArgs, server: ServerTlsArgs) -> Self {
+        let new = Self::new(client, server);
+        let old = self.server();
+        let mut parts = lock(&new.parts);
+        if parts.server.args == old.args {
+            parts.server = old;
         }
+        drop(parts);
+        new
+    }
+
+    /// Is as another one from now on.
+    pub(crate) fn become_as(&self, new: &Self) {
+        let parts = lock(&new.parts).clone();
+        *lock(&self.parts) = parts;
+    }
+
+    fn client(&self) -> Arc<Client> {
+        lock(&self.parts).client.clone()
+    }
+
+    fn server(&self) -> Arc<Server> {
+        lock(&self.parts).server.clone()
     }
 
     /// Reads the files that the flags of the client's part name, before anything is opened.
@@ -56,8 +95,9 @@ impl Tls {
     /// # Errors
     /// [`Kind::Usage`], naming the file that is unusable.
     pub fn check_client(&self) -> Result<()> {
-        let files = !self.client.ca.is_empty() || self.client.client_cert.is_some();
-        if files { self.client_config().map(drop) } else { Ok(()) }
+        let client = self.client();
+        let files = !client.args.ca.is_empty() || client.args.client_cert.is_some();
+        if files { client.config().map(drop) } else { Ok(()) }
     }
 
     /// Reads the certificate that listeners show, or makes one and tells its fingerprint.
@@ -65,17 +105,18 @@ impl Tls {
     /// # Errors
     /// [`Kind::Usage`] if there is none, or a file is unusable.
     pub fn check_server(&self) -> Result<()> {
-        self.accepting().map(drop)
+        self.server().accepting().map(drop)
     }
 
     /// Whether listeners have a certificate to show.
     pub(crate) fn has_identity(&self) -> bool {
-        !self.server.cert.is_empty() || self.server.tls_self_signed
+        let args = &self.server().args;
+        !args.cert.is_empty() || args.tls_self_signed
     }
 
     /// Whether the peers of listeners need a certificate.
     pub(crate) fn asks_for_certificates(&self) -> bool {
-        self.server.client_ca.is_some()
+        self.server().args.client_ca.is_some()
     }
 
     /// Checks that certificates were not named for listeners that would not show them.
@@ -83,7 +124,7 @@ impl Tls {
     /// # Errors
     /// [`Kind::Usage`], since what was meant to be encrypted would not be.
     pub fn check_no_server(&self) -> Result<()> {
-        let ServerTlsArgs { cert, key: _, tls_self_signed, client_ca } = &self.server;
+        let ServerTlsArgs { cert, key: _, tls_self_signed, client_ca } = &self.server().args;
         let flag = match (cert.is_empty(), tls_self_signed, client_ca) {
             (false, ..) => "--cert",
             (_, true, _) => "--tls-self-signed",
@@ -99,7 +140,7 @@ impl Tls {
     /// # Errors
     /// [`Kind::Usage`], naming the flag.
     pub fn check_no_client(&self) -> Result<()> {
-        let flag = match &self.client {
+        let flag = match &self.client().args {
             args if !args.pin.is_empty() => "--pin",
             args if args.client_cert.is_some() => "--client-cert",
             args if !args.ca.is_empty() => "--ca",
@@ -119,16 +160,16 @@ impl Tls {
         call: &Call<'_>,
     ) -> Result<ByteStream> {
         let host = if host.is_empty() { "localhost" } else { host };
-        let name = self.client.sni.as_deref().unwrap_or(host);
+        let client = self.client();
+        let name = client.args.sni.as_deref().unwrap_or(host);
         let server = ServerName::try_from(name.to_owned()).map_err(|_| {
             let what = format!("`{name}` is not a name that a certificate can have");
             Error::new(Kind::Usage, what).hint("--sni NAME asks for another name")
         })?;
-        let config = self.client_config()?;
-        self.warn_of_insecure();
-        let alpn = self.alpn(alpn);
-        let asked =
-            explain::Asked { name, alpn: &alpn, certified: self.client.client_cert.is_some() };
+        let config = client.config()?;
+        self.warn_of_insecure(&client.args);
+        let alpn = client.alpn(alpn);
+        let asked = explain::Asked { name, alpn: &alpn, certified: client.is_certified() };
         let _handshaking = call.trace.enter(Phase::Tls);
         let handshake = TlsConnector::from(config)
             .with_alpn(alpn.clone())
@@ -146,8 +187,9 @@ impl Tls {
 
     /// The configuration of the client's part, for a library that does TLS itself.
     pub(crate) fn lend(&self) -> Result<ClientConfig> {
-        let config = self.client_config()?;
-        self.warn_of_insecure();
+        let client = self.client();
+        let config = client.config()?;
+        self.warn_of_insecure(&client.args);
         Ok((*config).clone())
     }
 
@@ -162,8 +204,8 @@ impl Tls {
         greeting: &[u8],
         explain: impl FnOnce(E) -> Error,
     ) -> Result<T> {
-        let asked =
-            explain::Asked { name: host, alpn: &[], certified: self.client.client_cert.is_some() };
+        let certified = self.client().is_certified();
+        let asked = explain::Asked { name: host, alpn: &[], certified };
         trust::witness(handshake, |error, shown| match cause(&error).and_then(explain::copy) {
             Some(error) => explain::connecting(error, &asked, shown, greeting),
             None => explain(error),
@@ -172,8 +214,8 @@ impl Tls {
     }
 
     /// Says once that nobody looks at certificates.
-    fn warn_of_insecure(&self) {
-        if self.client.insecure && self.client.pin.is_empty() {
+    fn warn_of_insecure(&self, args: &ClientTlsArgs) {
+        if args.insecure && args.pin.is_empty() {
             self.warned.call_once(|| {
                 report::warn(format_args!(
                     "certificates are not checked (-k): anyone on the way can read and change it"
@@ -191,7 +233,7 @@ impl Tls {
         alpn: &[&str],
         peer: &mut Peer,
     ) -> Result<ByteStream> {
-        let config = self.accepting()?.config(self.alpn(alpn));
+        let config = self.server().accepting()?.config(self.client().alpn(alpn));
         let handshake = TlsAcceptor::from(config).accept(Carrier::new(stream)).into_fallible();
         let mut refused = None;
         let stream = trust::witness(handshake, |(error, carrier), shown| {
@@ -210,21 +252,30 @@ impl Tls {
         peer.alpn = alpn.map(|name| String::from_utf8_lossy(name).into_owned());
         Ok(ByteStream::other(Stream::new(stream)))
     }
+}
 
+impl Client {
+    fn config(&self) -> Result<Arc<ClientConfig>> {
+        self.config.get_or_init(|| client_config(&self.args).map(Arc::new)).clone()
+    }
+
+    fn is_certified(&self) -> bool {
+        self.args.client_cert.is_some()
+    }
+
+    /// Where it is about what listeners agree to, too.
     fn alpn(&self, default: &[&str]) -> Vec<Vec<u8>> {
         let bytes = |name: &str| name.as_bytes().to_vec();
-        match self.client.alpn.is_empty() {
+        match self.args.alpn.is_empty() {
             true => default.iter().map(|name| bytes(name)).collect(),
-            false => self.client.alpn.iter().map(|name| bytes(name)).collect(),
+            false => self.args.alpn.iter().map(|name| bytes(name)).collect(),
         }
     }
+}
 
-    fn client_config(&self) -> Result<Arc<ClientConfig>> {
-        self.connecting.get_or_init(|| client_config(&self.client).map(Arc::new)).clone()
-    }
-
+impl Server {
     fn accepting(&self) -> Result<&Accepting> {
-        let accepting = self.accepting.get_or_init(|| Accepting::new(&self.server));
+        let accepting = self.accepting.get_or_init(|| Accepting::new(&self.args));
         accepting.as_ref().map_err(Error::clone)
     }
 }
@@ -380,7 +431,7 @@ mod tests {
             assert!(peer.tls);
         };
         let client = async {
-            let connector = TlsConnector::from(tls.client_config().unwrap());
+            let connector = TlsConnector::from(tls.client().config().unwrap());
             let name = ServerName::try_from("localhost").unwrap();
             let mut near =
                 connector.connect(name, Carrier::new(ByteStream::Unix(near))).await.unwrap();

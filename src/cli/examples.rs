@@ -55,7 +55,34 @@ pub const PROXY: &[Example] = &[
         what: "Reach a server that only the bastion can reach",
         line: "towline proxy :8080 ssh://bastion,ws://inner:9000",
     },
+    Example {
+        what: "Give one path a server of its own",
+        line: "towline proxy :8080 ws://a:9000 --route 'path=/chat/* -> ws://b:9000 ws://c:9000'",
+    },
+    Example {
+        what: "Take it all from a file, and follow the file",
+        line: "towline proxy --config proxy.toml",
+    },
 ];
+
+/// A file for `--config` of `towline proxy`. A test has it checked.
+pub const PROXY_CONFIG: &str = r#"listen = "https://0.0.0.0:443"
+cert = ["example.pem", "api.pem"]
+key = ["example.key", "api.key"]
+backend = ["ws://10.0.0.1:9000", "ws://10.0.0.2:9000*3"]
+http-timeout = "30s"
+set-header = ["X-Edge: 1"]
+
+[[route]]
+host = ["api.example.com", "api.example.org"]
+path = "/v2/*"
+strip = "/v2"
+backend = "http://10.0.0.3:8080"
+
+[[route]]
+subprotocol = "graphql-ws"
+backend = "unix:/run/graphql.sock"
+"#;
 
 /// Of `towline tunnel`.
 pub const TUNNEL: &[Example] = &[

@@ -15,6 +15,7 @@ use page::Part;
 
 pub(super) mod addresses;
 mod page;
+mod proxy;
 pub(super) mod ssh;
 
 /// The pages by their file names.
@@ -55,7 +56,11 @@ fn roff(page: ManPage) -> Vec<u8> {
             of_flags(Some("connect"), &verb(examples::CONNECT, console::client_commands()))
         }
         ManPage::Serve => of_flags(Some("serve"), &verb(examples::SERVE, console::host_commands())),
-        ManPage::Proxy => of_flags(Some("proxy"), &verb(examples::PROXY, std::iter::empty())),
+        ManPage::Proxy => {
+            let mut parts = proxy::parts();
+            parts.append(&mut verb(examples::PROXY, std::iter::empty()));
+            of_flags(Some("proxy"), &parts)
+        }
         ManPage::Tunnel => of_flags(Some("tunnel"), &verb(examples::TUNNEL, std::iter::empty())),
         ManPage::Addresses => addresses::page().roff(),
         ManPage::Ssh => ssh::page().roff(),

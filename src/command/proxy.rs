@@ -6,35 +6,38 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::serve::announce;
 use crate::accept::{Listener, accept_for};
-use crate::cli::ProxyArgs;
 use crate::cli::value::Backend;
+use crate::cli::{ProxyArgs, SharedArgs};
 use crate::context::Context;
-use crate::endpoint::Endpoint;
 use crate::error::{Error, Kind, Result};
-use crate::proxy::Proxy;
+use crate::proxy::Current;
 use crate::report;
 use crate::signal::Signals;
+use crate::site::Origins;
+use crate::tls::Tls;
+
+mod reload;
+
+use reload::Reloading;
 
 /// Passes requests on until stopped.
 ///
 /// # Errors
 /// An address that cannot listen, a listener that cannot be bound, or SIGINT.
 pub async fn run(args: ProxyArgs) -> Result<()> {
-    check(&args)?;
-    let listeners: Vec<_> = args.listening().map(|it| it.endpoint.clone()).collect();
-    let cx = Arc::new(Context::for_proxy(&args)?);
-    match args.all_backends().any(|it| it.endpoint.is_tls()) {
-        true => cx.tls.check_client()?,
-        false => cx.tls.check_no_client()?,
-    }
-    match listeners.iter().any(Endpoint::is_tls) {
-        true => cx.tls.check_server()?,
-        false => cx.tls.check_no_server()?,
+    let cx = prepared(&args).map_err(|error| match &args.routing.config {
+        Some(file) => error.at(file.display()),
+        None => error,
+    })?;
+    if let (true, Some(file)) = (args.routing.check_config, &args.routing.config) {
+        report::note(format_args!("{} is fine", file.display()));
+        return Ok(());
     }
     let mut signals = Signals::listen()?;
+    let reloading = Reloading::of(&args)?;
     let mut open = Vec::new();
-    for address in &listeners {
-        open.push(address.listen_web(&cx).await?);
+    for listener in args.listening() {
+        open.push(listener.endpoint.listen_web(&cx).await?);
     }
     let public = open.len();
     let secure = open.iter().find_map(Listener::https_port).unwrap_or(443);
@@ -49,7 +52,7 @@ pub async fn run(args: ProxyArgs) -> Result<()> {
         report::note(format_args!("figures at {}/metrics", admin.address));
     }
     let (server, status, all) = (args.server.clone(), args.sight.status, open.len());
-    let proxy = Proxy::new(args, cx.clone())?;
+    let proxy = Current::new(args, cx.clone())?;
     announce(&server, &open);
     open.extend(admin);
     let proxying = async {
@@ -61,15 +64,42 @@ pub async fn run(args: ProxyArgs) -> Result<()> {
         });
         // On a thread that makes handshakes, so that none has to be woken for each client.
         let accepting = AbortOnDropHandle::new(tokio::spawn(accepting));
+        let reloading = async {
+            match reloading {
+                Some(reloading) => reloading.run(&proxy, &cx).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             accepted = accepting => accepted.unwrap_or_else(|error| Err(Error::io(error.into()))),
             () = proxy.drain() => Ok(()),
             () = proxy.show(status) => Ok(()),
+            () = reloading => Ok(()),
         }
     };
     match signals.run(&cx.stop, cx.until_ended(proxying)).await {
         (Some(Kind::Interrupted), Ok(())) => Err(Error::new(Kind::Interrupted, "interrupted")),
         (_, outcome) => outcome,
+    }
+}
+
+/// What all connections share, once it is clear that the flags make sense.
+fn prepared(args: &ProxyArgs) -> Result<Arc<Context>> {
+    check(args)?;
+    let cx = Context::for_proxy(args)?;
+    check_tls(args, &cx.tls)?;
+    Ok(Arc::new(cx))
+}
+
+/// Reads the files of TLS, and refuses those that nobody would be shown.
+fn check_tls(args: &ProxyArgs, tls: &Tls) -> Result<()> {
+    match args.all_backends().any(|it| it.endpoint.is_tls()) {
+        true => tls.check_client()?,
+        false => tls.check_no_client()?,
+    }
+    match args.listening().any(|it| it.endpoint.is_tls()) {
+        true => tls.check_server(),
+        false => tls.check_no_server(),
     }
 }
 
@@ -99,6 +129,7 @@ fn check(args: &ProxyArgs) -> Result<()> {
             return Err(error.hint("towline proxy https://:443 BACKEND --redirect-http :80"));
         }
     }
+    Origins::new(&args.clients.allow_origin)?;
     let routes = &args.routing.route;
     for (i, route) in routes.iter().enumerate() {
         if routes[..i].iter().any(|earlier| earlier.is_for_the_same(route)) {
@@ -117,12 +148,23 @@ impl ProxyArgs {
 
     /// The backends of no route.
     pub(crate) fn backends(&self) -> impl Iterator<Item = &Backend> {
-        self.addresses.iter().skip(1)
+        self.addresses.iter().skip(1).chain(&self.routing.backend)
     }
 
     /// The backends of all routes and of none.
     fn all_backends(&self) -> impl Iterator<Item = &Backend> {
         self.backends().chain(self.routing.route.iter().flat_map(|route| &route.backends))
+    }
+
+    /// With what cannot change while connections share it.
+    fn with_start_of(mut self, start: &Self) -> Self {
+        self.proxying.listen.clone_from(&start.proxying.listen);
+        self.proxying.threads = start.proxying.threads;
+        self.clients.redirect_http.clone_from(&start.clients.redirect_http);
+        self.server.clone_from(&start.server);
+        let tls = self.shared.tls;
+        self.shared = SharedArgs { tls, ..start.shared.clone() };
+        self
     }
 
     /// How many threads do what. Few are better than many: what has to wait for a thread is done

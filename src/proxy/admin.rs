@@ -3,28 +3,29 @@
 use bytes::BytesMut;
 use serde::Serialize;
 
-use super::Proxy;
-use super::backend::Backend;
 use super::health::State;
+use super::routes::Placed;
+use super::{Current, Proxy};
 use crate::accept::{Incoming, in_time};
 use crate::http::{self, Request};
 use crate::report;
 use crate::site::Answer;
 
 /// Serves one connection.
-pub(super) async fn serve(incoming: Incoming, proxy: &Proxy) {
+pub(super) async fn serve(incoming: Incoming, current: &Current) {
     let Incoming { address, ready, handshake } = incoming;
     let (mut stream, peer) = match ready.await {
         Ok((duplex, peer)) => (duplex.into_bytes(), peer),
         Err(error) => return report::verbose(format_args!("{address}: {error}")),
     };
     handshake.leave();
-    let max = proxy.args.proxying.max_header;
     let mut buf = BytesMut::new();
     loop {
+        let proxy = current.now();
+        let max = proxy.args.proxying.max_header;
         let request = http::read_request(&mut stream, &mut buf, max);
         let Ok(Some(request)) = in_time(&proxy.cx, request).await else { return };
-        let answer = proxy.administer(&request);
+        let answer = current.now().administer(&request);
         if !matches!(answer.send(Some(&request), &peer, &mut stream, &proxy.cx).await, Ok(true)) {
             return;
         }
@@ -35,6 +36,8 @@ pub(super) async fn serve(incoming: Incoming, proxy: &Proxy) {
 #[derive(Serialize)]
 struct Told<'a> {
     name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<&'a str>,
     state: State,
     weight: usize,
     live: usize,
@@ -45,11 +48,12 @@ struct Told<'a> {
 }
 
 impl<'a> Told<'a> {
-    fn of(backend: &'a Backend) -> Self {
+    fn of(backend: &'a Placed) -> Self {
         Self {
             name: &backend.name,
+            route: backend.route.as_deref(),
             state: backend.health.state(),
-            weight: backend.weight,
+            weight: backend.weight(),
             live: backend.live(),
             websockets: backend.figures.websockets.get(),
             requests: backend.figures.requests.get(),
@@ -73,7 +77,7 @@ impl Proxy {
             ("GET" | "HEAD", "/metrics") => Answer::metrics(self.page()),
             ("GET" | "HEAD", "/backends") => {
                 let backends = self.routes.backends();
-                let all: Vec<_> = backends.iter().map(|it| Told::of(it)).collect();
+                let all: Vec<_> = backends.iter().map(Told::of).collect();
                 Answer::json(&all)
             }
             ("POST", "/drain") => {

@@ -32,7 +32,7 @@ pub(super) struct Backend {
     pub(super) name: Arc<str>,
     /// What it is called where its address is nobody's business.
     pub(super) id: u64,
-    pub(super) weight: usize,
+    weight: AtomicUsize,
     pub(super) figures: Figures,
     pub(super) health: Health,
     /// Requests and WebSockets that it has now.
@@ -72,12 +72,21 @@ impl Backend {
             endpoint,
             at,
             name,
-            weight,
+            weight: AtomicUsize::new(weight),
             live: AtomicUsize::new(0),
             turn: AtomicU64::new(0),
             freed,
             idle: Mutex::default(),
         })
+    }
+
+    /// Its share of all that there is to do.
+    pub(super) fn weight(&self) -> usize {
+        self.weight.load(Relaxed)
+    }
+
+    pub(super) fn set_weight(&self, weight: usize) {
+        self.weight.store(weight, Relaxed);
     }
 
     /// Requests and WebSockets that it has now.
@@ -92,7 +101,7 @@ impl Backend {
 
     /// Compares what two have to do, each for its weight, without dividing.
     pub(super) fn load(&self, other: &Self) -> Ordering {
-        (self.live() * other.weight).cmp(&(other.live() * self.weight))
+        (self.live() * other.weight()).cmp(&(other.live() * self.weight()))
     }
 
     /// One more request or WebSocket, if it has fewer than `most`.
@@ -113,7 +122,7 @@ impl Backend {
         // Weights are up to 1000, and must still differ when divided by.
         const ROUND: u64 = 1 << 20;
         let now = clock.fetch_max(self.turn(), Relaxed).max(self.turn());
-        self.turn.store(now + ROUND / self.weight as u64, Relaxed);
+        self.turn.store(now + ROUND / self.weight() as u64, Relaxed);
     }
 
     /// A new connection, on behalf of a client if there is one.

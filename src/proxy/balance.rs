@@ -1,6 +1,7 @@
 //! Which backend is next.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::Notify;
@@ -36,6 +37,8 @@ pub(super) struct Pool {
     /// Held while backends come, go or are left out, such that never two leave at once and leave
     /// nobody.
     changing: Mutex<()>,
+    /// Whether another pool has come in its place; then it lives as long as requests that it has.
+    over: AtomicBool,
 }
 
 /// The backends that one request is offered to, one after the other.
@@ -61,28 +64,37 @@ enum Pick {
 
 impl Pool {
     /// Backends and their weights. Their names are looked up, and they are checked, for as long as
-    /// the pool lives.
+    /// the pool lives. Those that were in the pool `before` are the same ones still.
     pub(super) fn new(
         backends: impl IntoIterator<Item = (Endpoint, usize)>,
         args: &BalancingArgs,
         cx: &Arc<Context>,
+        before: Option<&Self>,
     ) -> Arc<Self> {
-        let freed = Arc::new(Notify::new());
-        let backend =
-            |(endpoint, weight)| Backend::new(Arc::new(endpoint), None, weight, freed.clone());
-        let backends: Arc<[_]> = backends.into_iter().map(backend).collect();
+        let freed = before.map_or_else(Arc::default, |it| it.freed.clone());
+        let mut left = before.map_or_else(Vec::new, |it| it.backends().to_vec());
+        let (mut all, mut written) = (Vec::new(), Vec::new());
+        for (endpoint, weight) in backends {
+            let mut same = take(&mut left, &endpoint);
+            same.iter().for_each(|it| it.set_weight(weight));
+            if same.is_empty() {
+                same.push(Backend::new(Arc::new(endpoint), None, weight, freed.clone()));
+            }
+            written.push(same[0].clone());
+            all.append(&mut same);
+        }
+        let backends: Arc<[_]> = all.into();
         let pool = Arc::new(Self {
             args: args.clone(),
             cx: cx.clone(),
             backends: RwLock::new(backends.clone()),
-            clock: AtomicU64::new(0),
+            clock: AtomicU64::new(before.map_or(0, |it| it.clock.load(Relaxed))),
             freed,
             changing: Mutex::default(),
+            over: AtomicBool::new(false),
         });
-        for backend in &*backends {
-            pool.watch(backend);
-            names::follow(backend, &pool);
-        }
+        backends.iter().for_each(|it| pool.watch(it));
+        written.iter().for_each(|it| names::follow(it, &pool));
         pool
     }
 
@@ -101,7 +113,16 @@ impl Pool {
 
     /// Whether a backend is still one of these.
     pub(super) fn has(&self, backend: &Arc<Backend>) -> bool {
-        is_one_of(backend, self.backends().iter())
+        !self.is_over() && is_one_of(backend, self.backends().iter())
+    }
+
+    /// Ends its checks and its looking up of names.
+    pub(super) fn retire(&self) {
+        self.over.store(true, Relaxed);
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Relaxed)
     }
 
     /// Sends the backend of this name nothing more, or again what would be its; what it has goes on.
@@ -246,6 +267,13 @@ impl Attempts<'_> {
     pub(super) fn cookie(&self, share: &Share, peer: &Peer) -> Option<String> {
         self.pool.args.balance.cookie(self.wish, share, peer.tls)
     }
+}
+
+/// Takes out the backends at the addresses of one that is written so.
+fn take(from: &mut Vec<Arc<Backend>>, endpoint: &Endpoint) -> Vec<Arc<Backend>> {
+    let same = from.iter().map(|it| it.endpoint.clone()).find(|it| **it == *endpoint);
+    from.extract_if(.., |it| same.as_ref().is_some_and(|same| Arc::ptr_eq(same, &it.endpoint)))
+        .collect()
 }
 
 fn is_one_of<'a>(one: &Arc<Backend>, mut all: impl Iterator<Item = &'a Arc<Backend>>) -> bool {

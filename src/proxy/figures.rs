@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::Proxy;
+use super::routes::Placed;
 use crate::lock::lock;
 use crate::metrics::Counter;
 use crate::relay::Counts;
@@ -74,8 +75,7 @@ impl Proxy {
         let mut table = |name: &str, kind: &str, help: &str, value: &dyn Fn(usize) -> u64| {
             let _ = writeln!(out, "# HELP {name} {help}.\n# TYPE {name} {kind}");
             for (i, backend) in backends.iter().enumerate() {
-                let _ =
-                    writeln!(out, "{name}{{backend=\"{}\"}} {}", quoted(&backend.name), value(i));
+                let _ = writeln!(out, "{name}{{{}}} {}", labels(backend), value(i));
             }
         };
         table(
@@ -101,19 +101,18 @@ impl Proxy {
             out,
             "# HELP {name} How long a backend took to open a WebSocket.\n# TYPE {name} histogram"
         );
-        for backend in &*backends {
-            let (label, times) = (quoted(&backend.name), &backend.figures.handshakes);
+        for backend in &backends {
+            let (labels, times) = (labels(backend), &backend.figures.handshakes);
             let mut so_far = 0;
             for (bound, bucket) in BOUNDS.iter().zip(&times.buckets) {
                 so_far += bucket.get();
                 let bound = f64::from(*bound) / 1e3;
-                let _ =
-                    writeln!(out, "{name}_bucket{{backend=\"{label}\",le=\"{bound}\"}} {so_far}");
+                let _ = writeln!(out, "{name}_bucket{{{labels},le=\"{bound}\"}} {so_far}");
             }
             let (count, sum) = (times.count.get(), times.micros.get() as f64 / 1e6);
-            let _ = writeln!(out, "{name}_bucket{{backend=\"{label}\",le=\"+Inf\"}} {count}");
-            let _ = writeln!(out, "{name}_sum{{backend=\"{label}\"}} {sum}");
-            let _ = writeln!(out, "{name}_count{{backend=\"{label}\"}} {count}");
+            let _ = writeln!(out, "{name}_bucket{{{labels},le=\"+Inf\"}} {count}");
+            let _ = writeln!(out, "{name}_sum{{{labels}}} {sum}");
+            let _ = writeln!(out, "{name}_count{{{labels}}} {count}");
         }
         let name = "towline_refusals_total";
         let _ = writeln!(
@@ -125,6 +124,14 @@ impl Proxy {
         }
         out
     }
+}
+
+/// What tells a backend from the others: a server can be one of several routes.
+fn labels(backend: &Placed) -> String {
+    let label = |name: &str, value: &str| format!("{name}=\"{}\"", quoted(value));
+    let route = backend.route.iter().map(|route| label("route", route));
+    let labels: Vec<_> = [label("backend", &backend.name)].into_iter().chain(route).collect();
+    labels.join(",")
 }
 
 /// As it stands in the value of a label.

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::client::{self, Client};
 use super::quotas::{Place, Seat};
-use super::{Proxy, exchange, head, upgrade};
+use super::{Current, Proxy, exchange, head, upgrade};
 use crate::accept::{Handshake, Incoming, Peer, in_time};
 use crate::duplex::ByteStream;
 use crate::error::Result;
@@ -41,12 +41,12 @@ pub(super) async fn serve(
     incoming: Incoming,
     place: OwnedSemaphorePermit,
     redirect: Option<u16>,
-    proxy: &Arc<Proxy>,
+    current: &Current,
 ) {
     let Incoming { address, ready, handshake } = incoming;
-    let cx = &proxy.cx;
+    let cx = current.now().cx.clone();
     cx.metrics.handshakes.add(1);
-    let seat = proxy.seat(client::address(&address));
+    let seat = current.now().seat(client::address(&address));
     if seat.as_ref().is_some_and(Seat::is_flood) {
         cx.metrics.refused.add(1);
         return report::verbose(format_args!("{address}: far too many connections"));
@@ -67,12 +67,13 @@ pub(super) async fn serve(
     let mut front = Front { stream, buf, peer, client, sender, from, redirect, place };
     if let Some(answer) = front.place.seat.as_ref().and_then(Seat::refusal) {
         handshake.leave();
-        let _ = front.refuse(answer, None, proxy).await;
+        let _ = front.refuse(answer, None, &current.now()).await;
         return;
     }
     let mut patience = None;
-    while let Some(request) = front.next(patience, proxy).await {
-        let Some(again) = answer(front, request, &handshake, proxy).await else { return };
+    while let Some(request) = front.next(patience, &current.now()).await {
+        let proxy = current.now();
+        let Some(again) = answer(front, request, &handshake, &proxy).await else { return };
         front = again;
         patience = Some(proxy.args.proxying.keep_alive);
     }

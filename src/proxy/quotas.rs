@@ -49,11 +49,15 @@ struct Turns {
 }
 
 impl Quotas {
-    pub(super) fn new(args: &ClientArgs) -> Self {
+    /// From the flags. Those who have seats now keep them; the rest is forgotten after a second
+    /// anyway.
+    pub(super) fn new(args: &ClientArgs, before: Option<&Self>) -> Self {
         let now = Instant::now();
         let turns = || Turns { used_up: HashMap::new(), many: Turns::FEW };
+        let taken = before.and_then(|before| before.seats.as_ref());
+        let taken = taken.map(|(_, seats)| seats.clone()).unwrap_or_default();
         Self {
-            seats: args.max_per_ip.map(|most| (most, Seats::default())),
+            seats: args.max_per_ip.map(|most| (most, taken)),
             all: args.max_rate.map(|most| (Rate::new(most), Mutex::new(now))),
             each: args.max_rate_per_ip.map(|most| (Rate::new(most), Mutex::new(turns()))),
         }
@@ -172,7 +176,7 @@ mod tests {
     }
 
     fn quotas(args: ClientArgs) -> Quotas {
-        Quotas::new(&args)
+        Quotas::new(&args, None)
     }
 
     #[test]

@@ -71,6 +71,24 @@ impl Route {
         }
     }
 
+    /// Its conditions, as they are written.
+    pub(super) fn conditions(&self) -> String {
+        let all = |key: &str, values: &[String]| -> Vec<String> {
+            values.iter().map(|value| format!("{key}={value}")).collect()
+        };
+        let headers = self.headers.iter().map(|header| match &header.value {
+            Some(value) => format!("header={}:{value}", header.name),
+            None => format!("header={}", header.name),
+        });
+        let mut words = all("host", &self.hosts);
+        words.extend(all("path", &self.paths));
+        words.extend(all("subprotocol", &self.subprotocols));
+        words.extend(headers);
+        words.extend(self.strip.iter().map(|prefix| format!("strip={prefix}")));
+        let words = words.iter().map(|word| quoted(word));
+        words.collect::<Vec<_>>().join(" ")
+    }
+
     /// Whether it has the same conditions, so that the later one of the two is never reached.
     pub(crate) fn is_for_the_same(&self, other: &Self) -> bool {
         let backends = Vec::new();
@@ -133,22 +151,16 @@ impl FromStr for Route {
 
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all = |key: &str, values: &[String]| -> Vec<String> {
-            values.iter().map(|value| format!("{key}={value}")).collect()
-        };
-        let headers = self.headers.iter().map(|header| match &header.value {
-            Some(value) => format!("header={}:{value}", header.name),
-            None => format!("header={}", header.name),
-        });
-        let mut words = all("host", &self.hosts);
-        words.extend(all("path", &self.paths));
-        words.extend(all("subprotocol", &self.subprotocols));
-        words.extend(headers);
-        words.extend(self.strip.iter().map(|prefix| format!("strip={prefix}")));
-        words.push("->".to_owned());
-        words.extend(self.backends.iter().map(ToString::to_string));
-        let words = words.iter().map(String::as_str);
-        f.write_str(&shlex::try_join(words).map_err(|_| fmt::Error)?)
+        write!(f, "{} ->", self.conditions())?;
+        self.backends.iter().try_for_each(|it| write!(f, " {}", quoted(&it.to_string())))
+    }
+}
+
+/// A word, in quotes where it would not be one without.
+fn quoted(word: &str) -> String {
+    match shlex::split(word) {
+        Some(words) if words == [word] => word.to_owned(),
+        _ => shlex::try_quote(word).unwrap_or_default().into_owned(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which backends a request goes to.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use super::backend::Backend;
@@ -15,21 +16,46 @@ pub(super) struct Routes {
     rest: Option<Arc<Pool>>,
 }
 
+/// A backend, and the conditions of its route.
+pub(super) struct Placed {
+    pub(super) route: Option<String>,
+    backend: Arc<Backend>,
+}
+
+impl Deref for Placed {
+    type Target = Backend;
+
+    fn deref(&self) -> &Backend {
+        &self.backend
+    }
+}
+
 impl Routes {
-    pub(super) fn new(args: &ProxyArgs, cx: &Arc<Context>) -> Self {
-        let pool = |backends: Vec<&value::Backend>| {
+    /// From the flags. What was there `before` for the same requests hands its backends on.
+    pub(super) fn new(args: &ProxyArgs, cx: &Arc<Context>, before: Option<&Self>) -> Self {
+        let pool = |backends: Vec<&value::Backend>, before| {
             let backends = backends.iter().map(|it| (it.endpoint.clone(), it.weight.unwrap_or(1)));
-            Pool::new(backends, &args.balancing, cx)
+            Pool::new(backends, &args.balancing, cx, before)
         };
-        let routes = args.routing.route.iter();
-        let routes = routes.map(|route| (route.clone(), pool(route.backends.iter().collect())));
+        let routes = args.routing.route.iter().map(|route| {
+            let before = before.and_then(|before| before.same(route));
+            (route.clone(), pool(route.backends.iter().collect(), before))
+        });
         let rest: Vec<_> = args.backends().collect();
-        Self { routes: routes.collect(), rest: (!rest.is_empty()).then(|| pool(rest)) }
+        let before = before.and_then(|before| before.rest.as_deref());
+        Self { routes: routes.collect(), rest: (!rest.is_empty()).then(|| pool(rest, before)) }
     }
 
     /// All backends that there are now.
-    pub(super) fn backends(&self) -> Vec<Arc<Backend>> {
-        self.pools().flat_map(|pool| pool.backends().to_vec()).collect()
+    pub(super) fn backends(&self) -> Vec<Placed> {
+        let routes = self.routes.iter().map(|(route, pool)| (Some(route.conditions()), pool));
+        let pools = routes.chain(self.rest.iter().map(|pool| (None, pool)));
+        let placed = |(route, pool): (Option<String>, &Arc<Pool>)| -> Vec<_> {
+            let backends = pool.backends();
+            let backends = backends.iter().cloned();
+            backends.map(|backend| Placed { route: route.clone(), backend }).collect()
+        };
+        pools.flat_map(placed).collect()
     }
 
     /// Sends the backend of this name nothing more, or again what would be its, and returns what its
@@ -38,8 +64,18 @@ impl Routes {
         self.pools().filter_map(|pool| pool.set_draining(name, draining)).collect()
     }
 
+    /// Others have come in their place.
+    pub(super) fn retire(&self) {
+        self.pools().for_each(|pool| pool.retire());
+    }
+
     fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
         self.routes.iter().map(|(_, pool)| pool).chain(&self.rest)
+    }
+
+    fn same(&self, route: &Route) -> Option<&Pool> {
+        let mut routes = self.routes.iter();
+        routes.find(|(it, _)| it.is_for_the_same(route)).map(|(_, pool)| &**pool)
     }
 
     /// The backends of a request, whose target becomes what they are asked for.

@@ -6,21 +6,22 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::Proxy;
+use super::Current;
 use crate::cli::When;
 use crate::report::live::Live;
 
 /// How often the lines change.
 const TICK: Duration = Duration::from_millis(500);
 
-impl Proxy {
+impl Current {
     /// Shows what there is to see for as long as this is awaited.
     pub(crate) async fn show(&self, when: When) {
         let Some(live) = Live::open(when) else { return pending().await };
         let mut before = (0, 0);
         loop {
-            let figures = self.tunnels.figures();
-            let opened = self.opened.load(Ordering::Relaxed);
+            let proxy = self.now();
+            let figures = proxy.tunnels.figures();
+            let opened = proxy.opened.load(Ordering::Relaxed);
             let messages = figures.moved.received.messages + figures.moved.sent.messages;
             let per_second =
                 |now: u64, before: u64| (now - before) * 1000 / TICK.as_millis() as u64;
@@ -31,7 +32,7 @@ impl Proxy {
                 per_second(messages, before.1)
             )];
             before = (opened, messages);
-            let backends = self.routes.backends();
+            let backends = proxy.routes.backends();
             lines.extend(backends.iter().map(|backend| {
                 let figures = &backend.figures;
                 format!(

@@ -68,7 +68,7 @@ pub(super) async fn run(
                 share.figures.websockets.add(1);
                 share.figures.handshakes.add(began.elapsed());
                 let visit = Visit::new(&front, &request, share, began, proxy);
-                open(front, back, response, visit).await;
+                open(front, back, response, visit, proxy).await;
                 return None;
             }
             // Another one may do better.
@@ -167,8 +167,7 @@ fn terms(request: &Request, response: &Response, key: &str) -> Result<()> {
 }
 
 /// Passes the 101 on, and makes a tunnel of the two connections.
-async fn open(mut front: Front, back: Back, mut response: Response, visit: Visit) {
-    let proxy = visit.proxy.clone();
+async fn open(mut front: Front, back: Back, mut response: Response, visit: Visit, proxy: &Proxy) {
     let extensions = response.fields.get("Sec-WebSocket-Extensions").is_some();
     head::strip(&mut response.fields);
     // A 101 has no body, whatever it says.

@@ -6,10 +6,11 @@ use std::time::Instant;
 
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::Proxy;
 use super::backend::Share;
 use super::front::Front;
 use super::quotas::Place;
+use super::{Proxy, Run};
+use crate::cli::LogFormat;
 use crate::endpoint::Side;
 use crate::error::plain;
 use crate::http::Request;
@@ -19,7 +20,9 @@ use crate::report::access::{self, Passed, PassedEvent};
 
 /// A WebSocket, for as long as it is open, and for what is said of it.
 pub(super) struct Visit {
-    pub(super) proxy: Arc<Proxy>,
+    /// Not the proxy: that would keep the backends of flags that hold no more.
+    run: Arc<Run>,
+    log: Option<LogFormat>,
     id: u64,
     client: Box<str>,
     path: Box<str>,
@@ -39,13 +42,14 @@ impl Visit {
         proxy.cx.metrics.peers.add(1);
         let id = proxy.opened.fetch_add(1, Ordering::Relaxed) + 1;
         let (client, path) = (front.peer.address.as_str().into(), request.path().into());
-        let visit = Self { proxy: proxy.clone(), id, client, path, share, began };
+        let (run, log) = (proxy.run.clone(), proxy.args.server.access_log);
+        let visit = Self { run, log, id, client, path, share, began };
         let passed = Passed {
             host: request.fields.get("Host"),
             status: Some(101),
             ..visit.passed(PassedEvent::Open)
         };
-        access::passed(proxy.args.server.access_log, &passed);
+        access::passed(log, &passed);
         visit
     }
 
@@ -57,12 +61,12 @@ impl Visit {
         by: Option<Side>,
         error: Option<&str>,
     ) {
-        let metrics = &self.proxy.cx.metrics;
+        let metrics = &self.run.cx.metrics;
         metrics.count(moved);
         metrics.left.add(1);
         let (moved, by) = (Some(moved.into()), by.map(who));
         let passed = Passed { moved, close, by, error, ..self.passed(PassedEvent::Close) };
-        access::passed(self.proxy.args.server.access_log, &passed);
+        access::passed(self.log, &passed);
     }
 
     fn passed(&self, event: PassedEvent) -> Passed<'_> {
@@ -93,7 +97,7 @@ pub(super) struct Open {
 
 impl Open {
     pub(super) fn new(visit: Visit, place: Place) -> Self {
-        let token = visit.proxy.cx.peers.token();
+        let token = visit.run.cx.peers.token();
         Self { visit, _place: place, _token: token }
     }
 }

@@ -1,5 +1,6 @@
 mod attacks;
 mod balance;
+mod config;
 mod forwarded;
 mod health;
 mod limits;

@@ -16,9 +16,9 @@ pub(in crate::proxy) fn of(bytes: &[u8]) -> u64 {
 /// The backend that a key belongs to, unless it has too much to do already.
 pub(super) fn choose<'a>(key: u64, from: &[&'a Arc<Backend>]) -> Option<&'a Arc<Backend>> {
     let live: usize = from.iter().map(|it| it.live()).sum();
-    let weight: usize = from.iter().map(|it| it.weight).sum();
-    let free = from.iter().filter(|it| it.live() < bound(live, it.weight, weight));
-    free.max_by(|a, b| bid(key, a.id, a.weight).total_cmp(&bid(key, b.id, b.weight))).copied()
+    let weight: usize = from.iter().map(|it| it.weight()).sum();
+    let free = from.iter().filter(|it| it.live() < bound(live, it.weight(), weight));
+    free.max_by(|a, b| bid(key, a.id, a.weight()).total_cmp(&bid(key, b.id, b.weight()))).copied()
 }
 
 /// How much a backend may have. A quarter more than its part is what keeps most keys in place
@@ -78,7 +78,7 @@ mod tests {
             let all: usize = weights.iter().sum();
             for backend in &backends {
                 let got = (0..KEYS).filter(|key| home(*key, &from) == &*backend.name).count();
-                let want = KEYS * backend.weight / all;
+                let want = KEYS * backend.weight() / all;
                 // Six standard deviations of a binomial distribution.
                 let leeway = 6.0 * (want as f64).sqrt();
                 prop_assert!((got as f64 - want as f64).abs() < leeway, "{got}, not {want}");
@@ -95,7 +95,7 @@ mod tests {
             let _taken: Vec<_> = taken.collect();
             let all: usize = weights.iter().sum();
             for backend in &backends {
-                prop_assert!(backend.live() <= bound(CLIENTS, backend.weight, all));
+                prop_assert!(backend.live() <= bound(CLIENTS, backend.weight(), all));
             }
         }
     }

@@ -26,7 +26,7 @@ async fn keep(name: HostPort, written: Arc<Backend>, pool: Weak<Pool>) {
     let (mut first, mut known) = (true, true);
     loop {
         let found = name.resolve().await;
-        let Some(pool) = pool.upgrade() else { return };
+        let Some(pool) = pool.upgrade().filter(|pool| !pool.is_over()) else { return };
         match found {
             Ok(found) if !found.is_empty() => {
                 let all: Vec<_> = found.iter().map(|it| it.ip().to_string()).collect();
@@ -73,7 +73,7 @@ impl Pool {
         };
         let (mut after, gone): (Vec<_>, Vec<_>) = self.backends().iter().cloned().partition(stays);
         let come = places.into_iter().map(|place| {
-            let (endpoint, weight) = (written.endpoint.clone(), written.weight);
+            let (endpoint, weight) = (written.endpoint.clone(), written.weight());
             Backend::new(endpoint, place, weight, self.freed.clone())
         });
         let come: Vec<_> = come.collect();

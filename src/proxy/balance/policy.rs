@@ -144,10 +144,10 @@ fn draw<'a, 'b>(
     but: Option<&'b &'a Arc<Backend>>,
 ) -> Option<&'b &'a Arc<Backend>> {
     let all = || from.iter().filter(|it| but.is_none_or(|but| !Arc::ptr_eq(it, but)));
-    let mut left = fastrand::usize(0..all().map(|it| it.weight).sum::<usize>().max(1));
+    let mut left = fastrand::usize(0..all().map(|it| it.weight()).sum::<usize>().max(1));
     all().find(|it| {
-        let found = left < it.weight;
-        left = left.saturating_sub(it.weight);
+        let found = left < it.weight();
+        left = left.saturating_sub(it.weight());
         found
     })
 }
@@ -230,7 +230,7 @@ mod tests {
             let all: usize = weights.iter().sum();
             let _shares = take(&policy, count, &from, &AtomicU64::new(0));
             for backend in &backends {
-                let most = (count * backend.weight).div_ceil(all) + 1;
+                let most = (count * backend.weight()).div_ceil(all) + 1;
                 prop_assert!(backend.live() <= most, "{}, not {most}", backend.live());
             }
         }

@@ -66,6 +66,28 @@ fn what_no_route_fits_is_not_found() {
 }
 
 #[test]
+fn figures_tell_the_routes_of_a_server_apart() {
+    let server = named("it");
+    let there = backend(&server);
+    let route = format!("host=a 'header=Cookie:*b c*' -> {there}");
+    let proxy = proxy(&[&there, "--route", &route, "--admin", "127.0.0.1:0"]);
+    assert_eq!(get(&proxy, "/", "Host: a\r\nCookie: ab cd\r\n"), "200 it /");
+    let admin = proxy.stderr_line(|line| line.starts_with("figures at "));
+    let port = admin.rsplit(':').next().unwrap().trim_end_matches("/metrics").parse().unwrap();
+    let ask = "GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
+    let figures = exchange(port, ask);
+    let name = "towline_backend_requests_total";
+    let there = there.replace("http", "ws");
+    let route = "host=a 'header=Cookie:*b c*'";
+    for line in [
+        format!("{name}{{backend=\"{there}\",route=\"{route}\"}} 1\n"),
+        format!("{name}{{backend=\"{there}\"}} 0\n"),
+    ] {
+        assert!(figures.contains(&line), "{line} is not in {figures}");
+    }
+}
+
+#[test]
 fn routes_that_make_no_sense_are_refused() {
     for (args, what) in [
         (&[":0", "--route", "host=a"][..], "'--route <ROUTE>': a route is written `CONDITION..."),
