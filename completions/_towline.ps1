@@ -320,7 +320,7 @@ Register-ArgumentCompleter -Native -CommandName 'towline' -ScriptBlock {
             [CompletionResult]::new('--stop-grace', '--stop-grace', [CompletionResultType]::ParameterName, 'How long a child has to stop after each of: end of input, SIGHUP, SIGTERM; then SIGKILL')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colours; NO_COLOR is respected')
             [CompletionResult]::new('--rewrite-host', '--rewrite-host', [CompletionResultType]::ParameterName, 'Tell a backend its own address as Host, and not what the client said')
-            [CompletionResult]::new('--check', '--check', [CompletionResultType]::ParameterName, 'Say what is wrong with --config, or that it is fine, and exit')
+            [CompletionResult]::new('--check-config', '--check-config', [CompletionResultType]::ParameterName, 'Say what is wrong with --config, or that it is fine, and exit')
             [CompletionResult]::new('--inetd', '--inetd', [CompletionResultType]::ParameterName, 'Serve the one connection that is stdin and stdout, as inetd hands it over, then exit')
             [CompletionResult]::new('--reuse-port', '--reuse-port', [CompletionResultType]::ParameterName, 'Share the port with other processes that do so, too: the system spreads connections over them')
             [CompletionResult]::new('--tls-self-signed', '--tls-self-signed', [CompletionResultType]::ParameterName, 'Make a certificate for this run and print the fingerprint to --pin')

@@ -314,7 +314,7 @@ set edit:completion:arg-completer[towline] = {|@words|
             cand --stop-grace 'How long a child has to stop after each of: end of input, SIGHUP, SIGTERM; then SIGKILL'
             cand --color 'When to use colours; NO_COLOR is respected'
             cand --rewrite-host 'Tell a backend its own address as Host, and not what the client said'
-            cand --check 'Say what is wrong with --config, or that it is fine, and exit'
+            cand --check-config 'Say what is wrong with --config, or that it is fine, and exit'
             cand --inetd 'Serve the one connection that is stdin and stdout, as inetd hands it over, then exit'
             cand --reuse-port 'Share the port with other processes that do so, too: the system spreads connections over them'
             cand --tls-self-signed 'Make a certificate for this run and print the fingerprint to --pin'

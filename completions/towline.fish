@@ -327,7 +327,7 @@ complete -c towline -n "__fish_towline_using_subcommand proxy" -l color -d 'When
 always\t'Everywhere'
 never\t'Nowhere'"
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l rewrite-host -d 'Tell a backend its own address as Host, and not what the client said'
-complete -c towline -n "__fish_towline_using_subcommand proxy" -l check -d 'Say what is wrong with --config, or that it is fine, and exit'
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l check-config -d 'Say what is wrong with --config, or that it is fine, and exit'
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l inetd -d 'Serve the one connection that is stdin and stdout, as inetd hands it over, then exit'
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l reuse-port -d 'Share the port with other processes that do so, too: the system spreads connections over them'
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l tls-self-signed -d 'Make a certificate for this run and print the fingerprint to --pin'

