@@ -207,10 +207,10 @@ impl Attempts<'_> {
         }
         let (balance, all) = (&args.balance, [&open[..], &ajar].concat());
         let first = balance.favourite(self.wish, &all).or(ajar.first().copied());
-        let is_ajar = first.is_some_and(|it| is_one_of(it, ajar.iter().copied()));
-        self.trial = is_ajar && first.is_some_and(|it| it.health.claim(args));
+        self.trial = first.is_some_and(|it| it.health.claim(args));
+        let first = first.filter(|it| self.trial || it.health.is_in());
         let second = || balance.favourite(self.wish, &open).or_else(|| balance.best(&open));
-        match first.filter(|_| self.trial || !is_ajar).or_else(second) {
+        match first.or_else(second) {
             Some(backend) => {
                 backend.take_turn(&self.pool.clock);
                 // Another request may just have got the last place.

@@ -120,9 +120,9 @@ impl Health {
         }
         if trial {
             let mut facts = self.facts();
-            facts.pause = None;
+            let was_out = facts.pause.take().is_some();
             self.settle(&facts);
-            if self.is_in() {
+            if was_out && self.is_in() {
                 report::note(format_args!("{} is back", self.name));
             }
         }
