@@ -80,13 +80,9 @@ fn a_backend_that_fails_is_left_out() {
     ];
     for (broken, why) in cases {
         let moody = Moody::new(broken);
-        let proxy = proxy(&[
-            &moody.heavy(),
-            &backend(&good),
-            "--max-fails=2",
-            "--fail-pause=1h",
-            "--http-timeout=50ms",
-        ]);
+        let backends = [&*moody.heavy(), &*backend(&good)];
+        let flags = ["--max-fails=2", "--fail-pause=1h", "--http-timeout=1s"];
+        let proxy = proxy(&[&backends[..], &flags].concat());
         (0..10).for_each(|_| drop(get(&proxy)));
         assert!(get(&proxy).ends_with("good"));
         assert_eq!(moody.asked(), 2, "{why}");
@@ -111,7 +107,7 @@ fn handshakes_that_fail_count_too() {
             &backend(&good),
             "--max-fails=2",
             "--fail-pause=1h",
-            "--handshake-timeout=200ms",
+            "--handshake-timeout=1s",
         ]);
         (0..5).for_each(|_| drop(Ws::try_connect(&url(&proxy, "/"), "")));
         Ws::connect(&url(&proxy, "/")).hang_up();
@@ -191,8 +187,7 @@ fn where_none_can_be_reached_clients_are_told_to_come_back() {
 }
 
 /// Flags for checks that do not let anybody wait.
-const QUICK: [&str; 4] =
-    ["--check-interval=10ms", "--check-timeout=100ms", "--check-rise=1", "--check-fall=1"];
+const QUICK: [&str; 3] = ["--check-interval=10ms", "--check-rise=1", "--check-fall=1"];
 
 #[test]
 fn a_check_takes_a_backend_out_and_brings_it_back() {
@@ -215,12 +210,13 @@ fn a_check_takes_a_backend_out_and_brings_it_back() {
     proxy.stderr_line(|it| it.ends_with(" is up"));
     assert!(get(&proxy).ends_with("checked"));
     healthy.store(false, Ordering::SeqCst);
-    wait_until("it is down again", || proxy.stderr().matches(" is down: ").count() == 2);
+    wait_until("it is down again", || proxy.stderr().matches(" is down: ").count() > 1);
     assert!(get(&proxy).ends_with("good"));
 }
 
 #[test]
 fn every_kind_of_check_finds_out() {
+    const SILENCE: &str = "no answer to a check";
     let away = ClosedPort::new();
     let away = format!("ws://127.0.0.1:{}", away.port);
     let silent = tcp_server(silent);
@@ -238,13 +234,16 @@ fn every_kind_of_check_finds_out() {
         ("http:/", &away, "connection refused"),
         ("http:/", &away.replace("ws", "tcp"), "connection refused"),
         ("ws:/", &away, "connection refused"),
-        ("http:/", &backend(&silent), "no answer to a check"),
-        ("ws:/", &backend(&silent), "no answer to a check"),
+        ("http:/", &backend(&silent), SILENCE),
+        ("ws:/", &backend(&silent), SILENCE),
         ("ws:/", &backend(&wrong), "does not match the key"),
-        ("ws:/:ping=ping", &backend(&mute), "no answer to a check"),
-        ("ws:/:ping=pong", &backend(&echo), "no answer to a check"),
+        ("ws:/:ping=ping", &backend(&mute), SILENCE),
+        ("ws:/:ping=pong", &backend(&echo), SILENCE),
     ] {
-        let proxy = proxy(&[&[&**backend, "--check", check], &QUICK[..]].concat());
+        // What never comes is not waited for.
+        let patience = if why == SILENCE { "200ms" } else { "10s" };
+        let flags = ["--check", check, "--check-timeout", patience];
+        let proxy = proxy(&[&[&**backend], &flags[..], &QUICK].concat());
         proxy.stderr_line(|it| it.contains(" is down: ") && it.contains(why));
         let answer = get(&proxy);
         assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{check}: {answer}");
@@ -265,7 +264,7 @@ fn every_kind_of_check_is_content_with_what_is_well() {
         let said = server.stderr();
         assert!(!said.contains("lost"), "{check}: {said}");
         drop(server);
-        wait_until("it is missed", || proxy.stderr().matches(" is down: ").count() == 2);
+        wait_until("it is missed", || proxy.stderr().matches(" is down: ").count() > 1);
     }
 }
 
