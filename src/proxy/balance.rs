@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::backend::{Back, Backend, Share};
+use super::client::Client;
 use super::head;
 use super::health::Door;
 use super::health::check::{self, Check};
@@ -99,11 +100,11 @@ impl Pool {
     }
 
     /// For a request of this client.
-    pub(super) fn attempts(&self, request: &Request, peer: &Peer) -> Attempts<'_> {
+    pub(super) fn attempts(&self, request: &Request, client: &Client) -> Attempts<'_> {
         const IDEMPOTENT: [&str; 6] = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"];
         Attempts {
             pool: self,
-            wish: self.args.balance.wish(request, peer),
+            wish: self.args.balance.wish(request, client),
             repeatable: IDEMPOTENT.contains(&request.method.as_str()) && !request.has_body(),
             tried: Vec::new(),
             trial: false,
@@ -264,8 +265,8 @@ impl Attempts<'_> {
     }
 
     /// What has a client come back to this backend, if something has to.
-    pub(super) fn cookie(&self, share: &Share, peer: &Peer) -> Option<String> {
-        self.pool.args.balance.cookie(self.wish, share, peer.tls)
+    pub(super) fn cookie(&self, share: &Share, client: &Client) -> Option<String> {
+        self.pool.args.balance.cookie(self.wish, share, client.is_secure())
     }
 }
 

@@ -71,6 +71,11 @@ impl Client {
         self.chain.first().copied()
     }
 
+    /// Whether TLS protects its side of the way.
+    pub(super) fn is_secure(&self) -> bool {
+        matches!(&*self.proto, "https" | "wss")
+    }
+
     /// Tells a backend.
     pub(super) fn tell(&self, fields: &mut Fields) {
         if let Some(address) = self.address() {

@@ -32,7 +32,7 @@ pub(super) async fn run(
     proxy: &Arc<Proxy>,
 ) -> Option<Front> {
     let args = &proxy.args.proxying;
-    let mut attempts = pool.attempts(&request, &front.peer);
+    let mut attempts = pool.attempts(&request, &front.client);
     while let Some(share) = attempts.next().await {
         if !share.endpoint.is_web() {
             let answer = Answer::text(426, "Upgrade Required", "only WebSockets are served here\n");
@@ -49,7 +49,7 @@ pub(super) async fn run(
         let Some(mut back) = back else { continue };
         let mut passing = Passing::of(&request);
         let began = Instant::now();
-        passing.cookie = attempts.cookie(&share, &front.peer);
+        passing.cookie = attempts.cookie(&share, &front.client);
         let head = head::outgoing(&request, &front.client, &share, &proxy.args);
         let outcome = passing.run(head, &mut front, &mut back, proxy).await;
         if let Some(status) = passing.status {

@@ -36,7 +36,7 @@ pub(super) async fn run(
     if let Err(answer) = admit(&front, &request, proxy) {
         return front.say(answer, &request, proxy).await;
     }
-    let mut attempts = pool.attempts(&request, &front.peer);
+    let mut attempts = pool.attempts(&request, &front.client);
     let mut refusal = None;
     while let Some(share) = attempts.next().await {
         let began = Instant::now();
@@ -60,7 +60,7 @@ pub(super) async fn run(
             return front.say(attempts.answer().closing(), &request, proxy).await;
         }
         attempts.answered(&share, response.status);
-        if let Some(cookie) = attempts.cookie(&share, &front.peer) {
+        if let Some(cookie) = attempts.cookie(&share, &front.client) {
             response.fields.push("Set-Cookie", cookie);
         }
         match response.status {

@@ -1,14 +1,13 @@
 //! Which of several backends is the best for a request.
 
-use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use super::hash;
-use crate::accept::Peer;
 use crate::cli::value::token;
 use crate::http::Request;
 use crate::proxy::backend::Backend;
+use crate::proxy::client::Client;
 
 /// How the next backend is chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,10 +61,10 @@ impl FromStr for Policy {
 
 impl Policy {
     /// The number by which a request asks for a backend, if it does.
-    pub(super) fn wish(&self, request: &Request, peer: &Peer) -> Option<u64> {
+    pub(super) fn wish(&self, request: &Request, client: &Client) -> Option<u64> {
         match self {
             Self::Least | Self::RoundRobin | Self::Random => None,
-            Self::Hash(key) => key.of(request, peer).map(|it| hash::of(it.as_bytes())),
+            Self::Hash(key) => key.of(request, client).map(|it| hash::of(it.as_bytes())),
             Self::Sticky(name) => u64::from_str_radix(cookie(request, name)?, 16).ok(),
         }
     }
@@ -117,13 +116,9 @@ impl Policy {
 }
 
 impl Key {
-    fn of(&self, request: &Request, peer: &Peer) -> Option<String> {
+    fn of(&self, request: &Request, client: &Client) -> Option<String> {
         match self {
-            // The port is another one each time; a client of a Unix socket has neither.
-            Self::Ip => Some(match peer.address.parse::<SocketAddr>() {
-                Ok(address) => address.ip().to_canonical().to_string(),
-                Err(_) => peer.address.clone(),
-            }),
+            Self::Ip => client.address().map(|it| it.to_string()),
             Self::Path => Some(request.path().to_owned()),
             Self::Header(name) => request.fields.get(name).map(str::to_owned),
             Self::Cookie(name) => cookie(request, name).map(str::to_owned),

@@ -105,6 +105,22 @@ fn what_is_hashed_decides() {
 }
 
 #[test]
+fn a_client_is_who_is_believed_to_have_asked() {
+    let (a, b) = (named("a"), named("b"));
+    let backends = [backend(&a), backend(&b)];
+    let homes = |flags: &[&str]| {
+        let proxy = proxy(&[&[&*backends[0], &backends[1], "--balance=hash:ip"], flags].concat());
+        let from = |i| format!("X-Forwarded-For: 192.0.2.{i}\r\n");
+        count((0..20).map(|i| body(&get(&proxy, "/", &from(i))).to_owned())).len()
+    };
+    assert_eq!((homes(&[]), homes(&["--trust=127.0.0.1"])), (1, 2));
+    let proxy = proxy(&[&backends[0], "--balance=sticky", "--trust=127.0.0.1"]);
+    assert!(
+        get(&proxy, "/", "X-Forwarded-Proto: https\r\n").contains("; SameSite=Lax; Secure\r\n")
+    );
+}
+
+#[test]
 fn what_has_no_key_goes_where_there_is_least() {
     let (a, b) = (named("a"), named("b"));
     let proxy = proxy(&[&backend(&a), &backend(&b), "--balance", "hash:header:X-Room"]);
