@@ -240,6 +240,7 @@ complete -c towline -n "__fish_towline_using_subcommand proxy" -l http-timeout -
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l keep-alive -d 'How long a connection without a request is kept, on either side' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-idle -d 'How many connections without a request are kept to a backend' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-header -d 'The largest request head' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-client-message -d 'Close WebSockets whose client sends a larger message than this, with 1009 [default: any size]' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l threads -d 'How many threads to use: half of them for handshakes, half for what WebSockets say [default: one a core]' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l balance -d 'How the next backend is chosen: `least`, `round-robin`, `random`, `hash:KEY` or `sticky[:COOKIE]`' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l retries -d 'To how many other backends a request is offered when one fails; never after the 101' -r
@@ -327,6 +328,7 @@ complete -c towline -n "__fish_towline_using_subcommand proxy" -l color -d 'When
 always\t'Everywhere'
 never\t'Nowhere'"
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l rewrite-host -d 'Tell a backend its own address as Host, and not what the client said'
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l police -d 'Close WebSockets whose client breaks the rules of frames: no mask, unknown kinds, too long a control frame'
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l check-config -d 'Say what is wrong with --config, or that it is fine, and exit'
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l inetd -d 'Serve the one connection that is stdin and stdout, as inetd hands it over, then exit'
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l reuse-port -d 'Share the port with other processes that do so, too: the system spreads connections over them'

@@ -430,6 +430,14 @@ pub struct ProxyingArgs {
     #[arg(long, value_name = "SIZE", default_value = "16KiB", value_parser = size)]
     pub max_header: Size,
 
+    /// Close WebSockets whose client breaks the rules of frames: no mask, unknown kinds, too long a control frame
+    #[arg(long)]
+    pub police: bool,
+
+    /// Close WebSockets whose client sends a larger message than this, with 1009 [default: any size]
+    #[arg(long, value_name = "SIZE", value_parser = value::message_size)]
+    pub max_client_message: Option<Size>,
+
     /// How many threads to use: half of them for handshakes, half for what WebSockets say [default: one a core]
     #[arg(long, value_name = "N", value_parser = value::at_least_one)]
     pub threads: Option<usize>,

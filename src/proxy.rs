@@ -90,8 +90,8 @@ impl Current {
             idle: args.shared.join.idle_timeout,
             ping: args.shared.ws.ping,
             ping_timeout: args.shared.ws.ping_timeout,
-            police: false,
-            max_message: None,
+            police: args.proxying.police,
+            max_message: args.proxying.max_client_message.map(|most| most as u64),
         };
         let tunnels = Tunnels::new(args.threads().tunnels, limits)?;
         let (refusals, opened) = (Refusals::default(), AtomicU64::new(0));

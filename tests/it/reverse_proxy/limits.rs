@@ -158,3 +158,19 @@ fn plain_http_is_sent_to_tls() {
         run.code(2).stderr_has("is from http: to https:");
     }
 }
+
+#[test]
+fn frames_of_clients_are_policed_where_that_is_asked_for() {
+    let server = ws_server(Ws::echo);
+    let proxy = proxy(&[&backend(&server), "--police", "--max-client-message", "1000"]);
+    let mut client = Ws::connect(&url(&proxy, "/"));
+    client.text("fine");
+    assert_eq!(client.recv().text(), "fine");
+    client.binary(vec![0; 1001]);
+    assert_eq!(client.recv().code(), 1009);
+
+    let mut client = Ws::connect(&url(&proxy, "/"));
+    // A text frame without a mask.
+    client.stream.write_all(b"\x81\x02hi").unwrap();
+    assert_eq!(client.recv().code(), 1002);
+}
