@@ -142,16 +142,15 @@ impl Pool {
 
     /// Checks a backend from now on, if there is something to check.
     fn watch(self: &Arc<Self>, backend: &Arc<Backend>) {
-        let args = &self.args.checks;
-        if let Some(mut check) = args.check.clone().filter(|_| backend.endpoint.is_socket()) {
-            if !backend.endpoint.is_web() {
-                check = Check::Tcp;
-            }
-            let pool = Arc::downgrade(self);
-            let watching =
-                check::watch(check, args.clone(), backend.clone(), pool, self.cx.clone());
-            tokio::spawn(watching);
+        let args = self.args.checks.clone();
+        let Some(mut check) = args.check.clone().filter(|_| backend.endpoint.is_socket()) else {
+            return backend.health.forget_checks();
+        };
+        if !backend.endpoint.is_web() {
+            check = Check::Tcp;
         }
+        let (pool, cx) = (Arc::downgrade(self), self.cx.clone());
+        tokio::spawn(check::watch(check, args, backend.clone(), pool, cx));
     }
 
     /// Whether one that is left out would leave others.

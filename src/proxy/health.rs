@@ -187,6 +187,13 @@ impl Health {
         }
     }
 
+    /// Nobody checks it any more, whatever has come of it.
+    pub(super) fn forget_checks(&self) {
+        let mut facts = self.facts();
+        (facts.down, facts.checked, facts.against) = (false, false, 0);
+        self.settle(&facts);
+    }
+
     /// Sends it nothing more, or again what comes.
     pub(super) fn set_draining(&self, draining: bool) {
         let mut facts = self.facts();

@@ -1,6 +1,10 @@
+use std::fs;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
 
 use super::{answers, backend, ok, proxy, read_request, url};
 use crate::support::{
@@ -266,6 +270,26 @@ fn every_kind_of_check_is_content_with_what_is_well() {
         drop(server);
         wait_until("it is missed", || proxy.stderr().matches(" is down: ").count() > 1);
     }
+}
+
+#[test]
+fn a_backend_is_not_down_where_nobody_checks_it_any_more() {
+    let server = answers(|head, _| match head.starts_with("GET /healthz ") {
+        true => "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n".to_owned(),
+        false => ok("served"),
+    });
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("proxy.toml");
+    let write = |more: &str| {
+        let text = format!("listen = '127.0.0.1:0'\nbackend = '{}'\n{more}", backend(&server));
+        fs::write(&file, text).unwrap();
+    };
+    write("check = 'http:/healthz'\n");
+    let proxy = Towline::new().args(["proxy", "--config"]).arg(&file).spawn();
+    proxy.stderr_line(|it| it.contains(" is down: "));
+    write("");
+    proxy.signal(Signal::HUP);
+    wait_until("it is asked again", || get(&proxy).ends_with("served"));
 }
 
 #[test]
