@@ -257,3 +257,23 @@ fn in_order<'a, 't>(
     entries.sort_by_key(|(key, _)| key.span().start);
     entries
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A heading that is not there any more would have its flags taken for such as can change.
+    #[test]
+    fn the_flags_of_the_start_are_there() {
+        let mut command = Cli::command();
+        command.build();
+        let verb = command.find_subcommand("proxy").unwrap();
+        for heading in AT_START {
+            let mut flags = verb.get_arguments();
+            assert!(flags.any(|it| it.get_help_heading() == Some(heading)), "{heading}");
+        }
+        for name in ALSO_AT_START {
+            assert!(verb.get_arguments().any(|it| it.get_long() == Some(name)), "{name}");
+        }
+    }
+}

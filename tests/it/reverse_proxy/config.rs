@@ -237,6 +237,36 @@ fn backends_and_routes_are_swapped() {
 }
 
 #[test]
+fn what_clients_may_have_is_swapped() {
+    let server = ws_server(Ws::echo);
+    let config = Config::new(&to(&server));
+    let proxy = config.proxy();
+    let opens = |origin: &str| {
+        let address = url(&proxy, "/");
+        let args = [&*address, "--origin", origin, "--expect-status", "101"];
+        Towline::connect(args).run().code == 0
+    };
+    let (ours, foreign) = ("https://ours.example", "https://evil.example");
+    assert!(opens(ours) && opens(foreign));
+    let mut client = Ws::connect(&url(&proxy, "/"));
+    config.change(&proxy, &format!("{}allow-origin = '{ours}'\n", to(&server)));
+    assert!(opens(ours) && !opens(foreign));
+    config.write(&format!("{}allow-origin = 'nonsense'\n", to(&server)));
+    proxy.signal(Signal::HUP);
+    proxy.stderr_line(|line| line.contains("nonsense") && line.ends_with("holds on"));
+    // Those who have come before the reload count.
+    let with_limit = |most: usize| format!("{}max-per-ip = {most}\n", to(&server));
+    config.change(&proxy, &with_limit(2));
+    let second = Ws::connect(&url(&proxy, "/"));
+    config.change(&proxy, &with_limit(1));
+    assert!(!opens(ours));
+    drop(second);
+    wait_until("there is room for one", || opens(ours));
+    client.text("still here");
+    assert_eq!(client.recv().text(), "still here");
+}
+
+#[test]
 fn a_change_is_noticed_without_a_signal() {
     let (old, new) = (named("old"), named("new"));
     let config = Config::new(&to(&old));
