@@ -79,7 +79,8 @@ impl Cli {
         };
         let Some(file) = file else { return Ok(cli) };
         let from_file = FromFile::read(words, "proxy", file)?;
-        let mut cli = Self::try_parse_from(from_file.added_to(words, "proxy"))?;
+        let cli = Self::try_parse_from(from_file.added_to(words, "proxy"));
+        let mut cli = cli.map_err(|error| file::at(file, &error))?;
         if let Command::Proxy(args) = &mut cli.command {
             args.routing.from_file = from_file;
         }

@@ -242,6 +242,12 @@ impl Reader<'_> {
     }
 }
 
+/// An error that is about the flags of a file together.
+pub(super) fn at(path: &Path, error: &clap::Error) -> clap::Error {
+    let what = format_args!("{}: {}\n", path.display(), in_a_line(error));
+    clap::Error::raw(error.kind(), what)
+}
+
 /// An error of the parser without the usage that follows it.
 pub(super) fn in_a_line(error: &clap::Error) -> String {
     let text = error.to_string();

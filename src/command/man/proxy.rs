@@ -40,7 +40,7 @@ pub(super) fn parts() -> Vec<Part> {
              when it changes and on SIGHUP: backends, routes, certificates and most limits are \
              those of the file from then on, also for connections that are kept, while requests and \
              WebSockets that are under way go on as they are. Backends that stay keep what is known \
-             of them. A file that is not fine is refused, and what it said before holds on. What \
+             of them. A file that is not fine is refused, and what it said before still holds. What \
              takes a new start (where to listen, threads, what is about SSH or WebSockets as such) \
              is named.",
         ),

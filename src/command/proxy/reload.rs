@@ -43,7 +43,9 @@ impl Reloading {
             let file = self.file.display();
             match self.read(proxy, cx) {
                 Ok(()) => report::note(format_args!("{file}: read again")),
-                Err(error) => report::warn(format_args!("{error}; what it said before holds on")),
+                Err(error) => {
+                    report::warn(format_args!("{error}; what it said before still holds"))
+                }
             }
         }
     }

@@ -174,7 +174,10 @@ fn a_file_is_checked_without_listening() {
         ("backend = ':0'\n", "proxy.toml: there is nowhere to listen\n"),
         ("listen = ':0*2'\nbackend = ':1'", "proxy.toml: where to listen has no weight\n"),
         ("listen = 'https://:0'\nbackend = ':1'\n", "proxy.toml: a TLS listener needs a cert"),
-        ("listen = ':0'\nbackend = ':1'\ncert = 'x'", "--key"),
+        (
+            "listen = ':0'\nbackend = ':1'\ncert = 'x'",
+            "proxy.toml: the following required arguments were not provided: --key <FILE>\n",
+        ),
     ] {
         Config::new(text).towline(&["--check-config"]).run().code(2).stderr_has(what);
     }
@@ -227,7 +230,7 @@ fn backends_and_routes_are_swapped() {
     config.write("listen = ':0'\nbackend = 'nonsense://'\n");
     proxy.signal(Signal::HUP);
     let line = proxy.stderr_line(|line| line.contains("proxy.toml:2: invalid value"));
-    assert!(line.ends_with("; what it said before holds on"), "{line}");
+    assert!(line.ends_with("; what it said before still holds"), "{line}");
     fs::remove_file(&config.path).unwrap();
     proxy.signal(Signal::HUP);
     proxy.stderr_line(|line| line.contains("proxy.toml: no such file"));
@@ -253,7 +256,7 @@ fn what_clients_may_have_is_swapped() {
     assert!(opens(ours) && !opens(foreign));
     config.write(&format!("{}allow-origin = 'nonsense'\n", to(&server)));
     proxy.signal(Signal::HUP);
-    proxy.stderr_line(|line| line.contains("nonsense") && line.ends_with("holds on"));
+    proxy.stderr_line(|line| line.contains("nonsense") && line.ends_with("still holds"));
     // Those who have come before the reload count.
     let with_limit = |most: usize| format!("{}max-per-ip = {most}\n", to(&server));
     config.change(&proxy, &with_limit(2));
