@@ -1,15 +1,20 @@
-"""Runs the Autobahn test suite's cases against towline, in both roles.
+"""Runs the Autobahn test suite's cases against towline, in all its roles.
 
 The cases are the ones of the Autobahn test suite, and kosoku is what runs them on Python 3:
 
 * `server`: kosoku connects to `towline serve 127.0.0.1:0 echo:`, once for each case;
 * `client`: `towline connect ws://127.0.0.1:PORT/runCase?case=N&agent=towline echo:` connects to
-  kosoku, once for each case.
+  kosoku, once for each case;
+* `proxy`: kosoku connects to an echo server through `towline proxy`, once for each case, and to the
+  same server without it;
+* `tls`: the same, with TLS before the proxy.
 
 A case passes if the suite itself calls its behaviour OK, NON-STRICT or INFORMATIONAL, and its
 closing OK or INFORMATIONAL. Everything else fails the run; so does a case that isn't run at all,
 a panic, and a towline that outlives its case. What `towline connect` exits with isn't judged:
 kosoku drops the connection where it should answer a close, and an error is then the right answer.
+
+Through a proxy a case passes if it ends as it does without, whatever the verdict.
 """
 
 import argparse
@@ -23,6 +28,7 @@ import pathlib
 import re
 import shutil
 import signal
+import ssl
 import sys
 import threading
 import time
@@ -59,7 +65,10 @@ GOOD_CLOSE = ("OK", "INFORMATIONAL")
 # at once. An echo that holds a bounded part of a message would rightly stop reading until its own
 # writes are read, and neither side would ever move again. So the categories whose messages don't
 # fit into socket buffers go through a relay that takes whatever it's given.
-RELAYED = {"9"}
+RELAYED = {"9", "12", "13"}
+
+# Those that only a server with compression is tested with.
+COMPRESSED = {"12", "13"}
 
 
 @dataclasses.dataclass
@@ -71,10 +80,25 @@ class Outcome:
     close: str = "-"
     why: str = ""
     result: CaseResult | None = None
+    # How it ended without the proxy.
+    direct: "Outcome | None" = None
 
     @property
     def passed(self) -> bool:
+        if self.direct is not None:
+            return self.verdict == self.direct.verdict
         return self.behavior in GOOD_BEHAVIOR and self.close in GOOD_CLOSE
+
+    @property
+    def verdict(self) -> tuple:
+        code = self.result.remote_close_code if self.result is not None else None
+        return self.behavior, self.close, code
+
+    def like(self, direct: "Outcome") -> "Outcome":
+        """Judges it by how the same case ended without the proxy."""
+        verdict, close, code = direct.verdict
+        why = f"{self.why}; without the proxy: behavior {verdict}, close {close} ({code})"
+        return dataclasses.replace(self, direct=direct, why=why)
 
     @classmethod
     def of(cls, result: CaseResult) -> "Outcome":
@@ -83,7 +107,7 @@ class Outcome:
         if result.behavior.value != "ERROR":
             if result.result_close != why:
                 why += f" | {result.result_close}"
-            why += f" (towline's close code: {result.remote_close_code})"
+            why += f" (close code: {result.remote_close_code})"
         behavior, close = result.behavior.value, result.behavior_close.value
         return cls(result.case_id, behavior, close, why, result)
 
@@ -110,11 +134,10 @@ class Run:
                 os.killpg(child.pid, signal.SIGKILL)
 
     @contextlib.asynccontextmanager
-    async def spawn(self, *args: str):
-        """Runs towline for the length of a block."""
+    async def spawn(self, *command: str):
+        """Runs a program for the length of a block."""
         process = await asyncio.create_subprocess_exec(
-            self.towline,
-            *args,
+            *command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
@@ -129,10 +152,25 @@ class Run:
             await process.wait()
             self.children.discard(process)
 
-    async def each_case(self, run_case) -> list[Outcome]:
-        """Awaits `run_case(number, case)` for all cases, a few at a time and each one bounded."""
+    @contextlib.asynccontextmanager
+    async def server(self, name: str, problems: list[str], *command: str):
+        """Runs a server for the length of a block, and yields its port."""
+        log_path = self.reports / f"{name}.log"
+        with log_path.open("wb") as log:
+            async with self.spawn(*command) as server:
+                port = await listening_port(server, log)
+                drain = asyncio.create_task(copy(server.stderr, log))
+                yield port
+                if server.returncode is not None:
+                    problems.append(f"{name} ended by itself, with status {server.returncode}")
+            await drain
+        if b"panicked at" in log_path.read_bytes():
+            problems.append(f"{name} panicked: see {log_path}")
+
+    async def each_case(self, run_case, cases: list[str]) -> list[Outcome]:
+        """Awaits `run_case(number, case)` for these cases, a few at a time and each one bounded."""
         outcomes: dict[str, Outcome] = {}
-        queue = collections.deque(enumerate(self.cases, start=1))
+        queue = collections.deque(enumerate(cases, start=1))
 
         async def worker() -> None:
             while queue:
@@ -150,14 +188,14 @@ class Run:
         async with asyncio.TaskGroup() as group:
             for _ in range(self.jobs):
                 group.create_task(worker())
-        return [outcomes[case] for case in self.cases]
+        return [outcomes[case] for case in cases]
 
 
 class Relay(asyncio.Protocol):
     """One end of a relayed connection. Writing never blocks here: it buffers without a bound."""
 
-    def __init__(self, port: int, peer: "Relay | None" = None):
-        self.port, self.peer = port, peer
+    def __init__(self, port: int, tls: bool, peer: "Relay | None" = None):
+        self.port, self.tls, self.peer = port, tls, peer
         self.transport: asyncio.Transport | None = None
         # What came before there was a peer to send it to.
         self.early = b""
@@ -166,7 +204,7 @@ class Relay(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
         if self.peer is None:
-            self.peer = Relay(self.port, peer=self)
+            self.peer = Relay(self.port, self.tls, peer=self)
             self.connecting = asyncio.create_task(self.connect())
             return
         if self.peer.early:
@@ -174,12 +212,14 @@ class Relay(asyncio.Protocol):
         if self.peer.transport.is_closing():
             transport.close()
         elif self.peer.early_eof:
-            transport.write_eof()
+            self.write_eof()
 
     async def connect(self) -> None:
         loop = asyncio.get_running_loop()
+        # It's ours, on this machine.
+        context = ssl._create_unverified_context() if self.tls else None
         try:
-            await loop.create_connection(lambda: self.peer, "127.0.0.1", self.port)
+            await loop.create_connection(lambda: self.peer, "127.0.0.1", self.port, ssl=context)
         except OSError:
             self.transport.abort()
 
@@ -193,8 +233,15 @@ class Relay(asyncio.Protocol):
         if self.peer.transport is None:
             self.early_eof = True
         else:
-            self.peer.transport.write_eof()
-        return True  # the other direction stays open
+            self.peer.write_eof()
+        return not self.tls  # the other direction stays open
+
+    def write_eof(self) -> None:
+        # TLS has no half that could be closed alone.
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.transport.close()
 
     def connection_lost(self, error: Exception | None) -> None:
         if self.peer.transport is not None:
@@ -202,10 +249,10 @@ class Relay(asyncio.Protocol):
 
 
 @contextlib.asynccontextmanager
-async def relay_to(port: int):
+async def relay_to(port: int, tls: bool = False):
     """Listens on a port of its own and relays to `port`; yields its own."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Relay(port), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: Relay(port, tls), "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
@@ -219,30 +266,46 @@ def port_for(case: str, direct: int, relayed: int) -> int:
 async def test_server(run: Run) -> tuple[list[Outcome], list[str]]:
     """The fuzzing client against `towline serve`."""
     problems = []
-    log_path = run.reports / "server.log"
-    with log_path.open("wb") as log:
-        async with run.spawn("serve", "127.0.0.1:0", "echo:") as server:
-            port = await listening_port(server, log)
-            drain = asyncio.create_task(copy(server.stderr, log))
-            async with relay_to(port) as relayed:
+    command = (run.towline, "serve", "127.0.0.1:0", "echo:")
+    async with run.server("server", problems, *command) as port:
+        return await fuzz(run, port, run.cases), problems
 
-                async def run_case(_number: int, case: str) -> Outcome:
-                    url = f"ws://127.0.0.1:{port_for(case, port, relayed)}"
-                    try:
-                        results = await run_fuzzingclient(url, [case])
-                    except FailureError as failure:
-                        results = failure.results
-                    if [result.case_id for result in results] != [case]:
-                        return Outcome(case, "ERROR", why="kosoku gave no result")
-                    return Outcome.of(results[0])
 
-                outcomes = await run.each_case(run_case)
-            if server.returncode is not None:
-                problems.append(f"towline serve ended by itself, with status {server.returncode}")
-        await drain
-    if b"panicked at" in log_path.read_bytes():
-        problems.append(f"towline serve panicked: see {log_path}")
-    return outcomes, problems
+async def test_proxy(run: Run, role: str, *front: str) -> tuple[list[Outcome], list[str]]:
+    """The fuzzing client against an echo server, through `towline proxy` and without."""
+    problems, outcomes = [], {}
+    deflate = pathlib.Path(__file__).with_name("deflate.cjs")
+    echo = [run.towline, "serve", "127.0.0.1:0", "echo:", "--ping-interval=0"]
+    for command, compressed in ((echo, False), (["node", str(deflate)], True)):
+        cases = [it for it in run.cases if (it.split(".")[0] in COMPRESSED) == compressed]
+        if not cases:
+            continue
+        async with run.server(f"{role}-backend", problems, *command) as port:
+            direct = await fuzz(run, port, cases)
+            proxy = (run.towline, "proxy", *front, f"ws://127.0.0.1:{port}")
+            async with run.server(role, problems, *proxy) as port:
+                through = await fuzz(run, port, cases, tls=len(front) > 1)
+        for outcome, expected in zip(through, direct):
+            outcomes[outcome.case] = outcome.like(expected)
+    return [outcomes[case] for case in run.cases], problems
+
+
+async def fuzz(run: Run, port: int, cases: list[str], tls: bool = False) -> list[Outcome]:
+    """The fuzzing client against whoever listens there."""
+    async with relay_to(port, tls) as relayed:
+
+        async def run_case(_number: int, case: str) -> Outcome:
+            # kosoku speaks no TLS, but the relay does.
+            url = f"ws://127.0.0.1:{relayed if tls else port_for(case, port, relayed)}"
+            try:
+                results = await run_fuzzingclient(url, [case])
+            except FailureError as failure:
+                results = failure.results
+            if [result.case_id for result in results] != [case]:
+                return Outcome(case, "ERROR", why="kosoku gave no result")
+            return Outcome.of(results[0])
+
+        return await run.each_case(run_case, cases)
 
 
 async def listening_port(server: asyncio.subprocess.Process, log) -> int:
@@ -253,12 +316,12 @@ async def listening_port(server: asyncio.subprocess.Process, log) -> int:
             while line := await server.stderr.readline():
                 log.write(line)
                 said += line
-                if found := re.search(rb"listening on ws://127\.0\.0\.1:(\d+)", line):
+                if found := re.search(rb"listening on [a-z]+://127\.0\.0\.1:(\d+)", line):
                     return int(found[1])
     except TimeoutError:
         pass
     text = said.decode(errors="replace").strip() or "nothing"
-    raise SystemExit(f"autobahn: towline serve doesn't say where it listens; it said: {text}")
+    raise SystemExit(f"autobahn: a server doesn't say where it listens; it said: {text}")
 
 
 async def copy(source: asyncio.StreamReader, sink) -> None:
@@ -285,7 +348,7 @@ async def test_client(run: Run) -> tuple[list[Outcome], list[str]]:
                 async def run_case(number: int, case: str) -> Outcome:
                     port = port_for(case, server.port, relayed)
                     url = f"ws://127.0.0.1:{port}/runCase?case={number}&agent=towline"
-                    async with run.spawn("connect", url, "echo:") as client:
+                    async with run.spawn(run.towline, "connect", url, "echo:") as client:
                         said = await client.stderr.read()
                         status = await client.wait()
                     exits[status] += 1
@@ -295,7 +358,7 @@ async def test_client(run: Run) -> tuple[list[Outcome], list[str]]:
                         return Outcome(case, "CRASHED", why=f"exit status {status}")
                     return Outcome(case, "ENDED")
 
-                for outcome in await run.each_case(run_case):
+                for outcome in await run.each_case(run_case, run.cases):
                     ended[outcome.case] = outcome
             results = await fuzzing_results(server, base)
     if exits:
@@ -379,14 +442,21 @@ def save_reports(reports: pathlib.Path, role: str, outcomes: list[Outcome]) -> N
         print(f"  reports: {reports / role}/index.html")
 
 
+ROLES = {
+    "server": test_server,
+    "client": test_client,
+    "proxy": lambda run: test_proxy(run, "proxy", "http://127.0.0.1:0"),
+    "tls": lambda run: test_proxy(run, "tls", "https://127.0.0.1:0", "--tls-self-signed"),
+}
+
+
 async def test(run: Run, roles: list[str]) -> bool:
     passed = True
     for role in roles:
         shutil.rmtree(run.reports / role, ignore_errors=True)
         print(f"\ntowline as a {role}: running {len(run.cases)} cases", flush=True)
         started = time.monotonic()
-        tester = {"server": test_server, "client": test_client}[role]
-        outcomes, problems = await tester(run)
+        outcomes, problems = await ROLES[role](run)
         summarize(role, outcomes, time.monotonic() - started)
         save_reports(run.reports, role, outcomes)
         for problem in problems:
@@ -435,9 +505,9 @@ def arguments() -> argparse.Namespace:
     option("--exclude", default="", metavar="CASES", help="patterns of cases to leave out")
     option(
         "--role",
-        choices=["server", "client", "both"],
-        default="both",
-        help="what towline is (default: both, one after the other)",
+        choices=[*ROLES, "all"],
+        default="all",
+        help="what towline is (default: all, one after the other)",
     )
     option("--jobs", type=int, default=2, help="how many cases run at a time (default: 2)")
     option("--case-timeout", type=float, default=60, metavar="S", help="for one case (default: 60)")
@@ -467,7 +537,7 @@ def main() -> int:
         return 2
     args.reports.mkdir(parents=True, exist_ok=True)
     run = Run(args, cases)
-    roles = ["server", "client"] if args.role == "both" else [args.role]
+    roles = list(ROLES) if args.role == "all" else [args.role]
 
     def give_up() -> None:
         print("autobahn: FAILED: out of time", flush=True)
