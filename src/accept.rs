@@ -25,6 +25,10 @@ use crate::relay::{self, Counts, Ended, Pair};
 use crate::report;
 use crate::trace::Trace;
 
+pub mod proxy_header;
+
+use proxy_header::Ends;
+
 /// A place where peers arrive.
 pub struct Listener {
     /// Its address, with the port that the system chose.
@@ -105,6 +109,32 @@ impl Incoming {
     pub fn ready(duplex: Duplex, peer: Peer) -> Self {
         let (address, handshake) = (peer.address.clone(), peer.handshake.clone());
         Self { address, handshake, ready: Box::pin(async { Ok((duplex, peer)) }) }
+    }
+
+    /// The same peer, but for what a proxy says of it before all else.
+    pub(crate) fn spoken_for(self, cx: Arc<Context>) -> Self {
+        let Self { address, handshake, ready } = self;
+        let ready = async move {
+            let (duplex, mut peer) = ready.await?;
+            let mut stream = duplex.into_bytes();
+            if let Some(Ends { source, local }) =
+                in_time(&cx, proxy_header::read(&mut stream)).await?
+            {
+                (peer.address, peer.local) = (source.to_string(), local.to_string());
+            }
+            Ok((Duplex::Bytes(stream), peer))
+        };
+        Self { address, handshake, ready: Box::pin(ready) }
+    }
+}
+
+impl Peer {
+    /// The two ends of its connection, where they have addresses. What is known of a client at
+    /// second hand has no port.
+    pub(crate) fn ends(&self) -> Option<Ends> {
+        let socket =
+            |text: &str| text.parse().ok().or_else(|| Some(SocketAddr::new(text.parse().ok()?, 0)));
+        Some(Ends { source: socket(&self.address)?, local: socket(&self.local)? })
     }
 }
 

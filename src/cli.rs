@@ -14,6 +14,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 
+use crate::accept::proxy_header::Version;
 use crate::endpoint::{Endpoint, Rule};
 use crate::error::{Error, Kind};
 use crate::framing::Framing;
@@ -539,6 +540,14 @@ pub struct ClientArgs {
     /// Believe what proxies in this network say of their clients, as 10.0.0.0/8; `unix` is whoever comes by a Unix socket (repeat, or separate with commas)
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     pub trust: Vec<Trust>,
+
+    /// Take a PROXY header (v1 or v2) before all else, which says who asks, from those of --trust if there are any; without one, connections are refused
+    #[arg(long)]
+    pub proxy_protocol: bool,
+
+    /// Say who asks in a PROXY header to backends, before TLS: v1 or v2
+    #[arg(long, value_name = "VERSION")]
+    pub send_proxy: Option<Version>,
 
     /// Let the pages of this Origin open WebSockets, as https://example.com; `*` is any (repeat). Programs, which send none, are let in [default: any, and backends decide]
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',')]

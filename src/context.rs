@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::Peers;
+use crate::accept::proxy_header::Version;
 use crate::cli::{
     ConnectArgs, ConsoleArgs, EchoArgs, HttpArgs, HubArgs, ProxyArgs, ServeArgs, ServerArgs,
     ServerTlsArgs, SharedArgs, TunnelArgs,
@@ -31,6 +32,8 @@ pub struct Context {
     pub console: Option<ConsoleArgs>,
     /// Whether payload is kept from stdout: a probe with `--quiet`.
     pub mute: bool,
+    /// Whether backends are told for whom a connection is made, before all else.
+    pub(crate) send_proxy: Option<Version>,
     /// How `echo:` answers.
     pub echo: EchoArgs,
     /// TLS configurations, made when they are first needed.
@@ -137,7 +140,9 @@ impl Context {
     pub fn for_proxy(args: &ProxyArgs) -> Result<Self> {
         let http = HttpArgs { max_header: args.proxying.max_header, ..HttpArgs::default() };
         let names = args.sight.admin.iter().filter_map(Endpoint::host).collect();
-        Self::without_target(args.shared.clone(), args.tls.clone(), &args.server, http, names)
+        let (shared, tls) = (args.shared.clone(), args.tls.clone());
+        let cx = Self::without_target(shared, tls, &args.server, http, names)?;
+        Ok(Self { send_proxy: args.clients.send_proxy, ..cx })
     }
 
     /// For peers that have targets of their own.
@@ -174,6 +179,7 @@ impl Context {
             serve,
             console: None,
             mute: false,
+            send_proxy: None,
             echo,
             metrics: Metrics::default(),
             inherited: Inherited::from_env(),

@@ -436,6 +436,15 @@ impl Endpoint {
     /// Listens on the first hop's socket, here or on a far machine; the handshakes of all hops run
     /// in each peer's own task.
     pub(crate) async fn listen(&self, cx: &Arc<Context>) -> Result<Listener> {
+        self.listen_after(|peer| peer, cx).await
+    }
+
+    /// Listens for connections that begin with something of their own, before all handshakes.
+    async fn listen_after(
+        &self,
+        before: impl Fn(Incoming) -> Incoming + Send + 'static,
+        cx: &Arc<Context>,
+    ) -> Result<Listener> {
         let carriers = self.carriers();
         let here = Self { hops: self.hops[carriers.len()..].to_vec() };
         let first = &here.hops[0];
@@ -451,7 +460,7 @@ impl Endpoint {
         listener.address = names.join(",");
         let (address, cx) = (Arc::from(listener.address.as_str()), cx.clone());
         let layers: Arc<[Layer]> = here.layers(names);
-        Ok(listener.map(move |peer| peer.answered(&address, layers.clone(), cx.clone())))
+        Ok(listener.map(move |peer| before(peer).answered(&address, layers.clone(), cx.clone())))
     }
 
     /// The one peer that is at stdin and stdout already, as inetd and sshd hand it over.

@@ -39,7 +39,8 @@ const AT_START: [&str; 9] = [
     "Reporting",
     "Sight",
 ];
-const ALSO_AT_START: [&str; 3] = ["listen", "redirect-http", "threads"];
+const ALSO_AT_START: [&str; 5] =
+    ["listen", "proxy-protocol", "redirect-http", "send-proxy", "threads"];
 
 /// What is taken from a file.
 #[derive(Clone, Debug, Default)]

@@ -35,17 +35,18 @@ pub async fn run(args: ProxyArgs) -> Result<()> {
     }
     let mut signals = Signals::listen()?;
     let reloading = Reloading::of(&args)?;
+    let proxies = args.clients.proxy_protocol;
     let mut open = Vec::new();
     for listener in args.listening() {
-        open.push(listener.endpoint.listen_web(&cx).await?);
+        open.push(listener.endpoint.listen_web(proxies, &cx).await?);
     }
     let public = open.len();
     let secure = open.iter().find_map(Listener::https_port).unwrap_or(443);
     for address in &args.clients.redirect_http {
-        open.push(address.endpoint.listen_web(&cx).await?);
+        open.push(address.endpoint.listen_web(proxies, &cx).await?);
     }
     let admin = match &args.sight.admin {
-        Some(at) => Some(at.listen_web(&cx).await?),
+        Some(at) => Some(at.listen_web(false, &cx).await?),
         None => None,
     };
     if let Some(admin) = &admin {
@@ -161,6 +162,8 @@ impl ProxyArgs {
         self.proxying.listen.clone_from(&start.proxying.listen);
         self.proxying.threads = start.proxying.threads;
         self.clients.redirect_http.clone_from(&start.clients.redirect_http);
+        self.clients.proxy_protocol = start.clients.proxy_protocol;
+        self.clients.send_proxy = start.clients.send_proxy;
         self.server.clone_from(&start.server);
         let tls = self.shared.tls;
         self.shared = SharedArgs { tls, ..start.shared.clone() };

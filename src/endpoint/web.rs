@@ -4,10 +4,12 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use tokio::io::AsyncWriteExt;
+
 use super::address::split_hops;
 use super::tls::Tls;
 use super::{Call, Endpoint, Ground, Hop, HostPort, Tcp};
-use crate::accept::Listener;
+use crate::accept::{Listener, Peer, proxy_header};
 use crate::context::Context;
 use crate::duplex::{ByteStream, Duplex};
 use crate::error::{Error, Kind, Result};
@@ -71,8 +73,8 @@ impl Endpoint {
         }
     }
 
-    /// Listens for connections that bring HTTP.
-    pub(crate) async fn listen_web(&self, cx: &Arc<Context>) -> Result<Listener> {
+    /// Listens for connections that bring HTTP, after a PROXY header where proxies make them.
+    pub(crate) async fn listen_web(&self, proxies: bool, cx: &Arc<Context>) -> Result<Listener> {
         let mut carrier = self.clone();
         if let Hop::Ws(ws) = self.last() {
             carrier.hops.pop();
@@ -86,7 +88,13 @@ impl Endpoint {
         if let Some(Hop::Tls(tls)) = carrier.hops.last_mut() {
             *tls = tls.clone().with_http();
         }
-        let mut listener = carrier.listen(cx).await?;
+        let mut listener = match proxies {
+            true => {
+                let after = cx.clone();
+                carrier.listen_after(move |peer| peer.spoken_for(after.clone()), cx).await?
+            }
+            false => carrier.listen(cx).await?,
+        };
         for (socket, name) in [("tcp://", "http://"), ("tls://", "https://")] {
             if let Some(rest) = listener.address.strip_prefix(socket) {
                 listener.address = format!("{name}{rest}");
@@ -113,11 +121,23 @@ impl Endpoint {
         call: &Call<'_>,
     ) -> Result<ByteStream> {
         let ground = self.ground(at, call).await?;
-        let opened = match self.last() {
-            Hop::Ws(ws) => ws.open(ground, call).await,
-            other => other.connect(ground, call).await.map(Duplex::into_bytes),
+        self.open_on(ground, call).await.map_err(|error| self.last().blame(error))
+    }
+
+    /// Opens a connection, with a PROXY header before all else where one is wanted.
+    async fn open_on(&self, ground: Ground, call: &Call<'_>) -> Result<ByteStream> {
+        let mut stream = match self.last() {
+            Hop::Ws(ws) => ground.open(&ws.host_port(), call).await?,
+            other => other.connect(ground, call).await?.into_bytes(),
         };
-        opened.map_err(|error| self.last().blame(error))
+        if let Some(version) = call.cx.send_proxy {
+            let header = proxy_header::write(version, call.peer.and_then(Peer::ends));
+            stream.write_all(&header).await.map_err(Error::lost)?;
+        }
+        match self.last() {
+            Hop::Ws(ws) => ws.open(Ground::Stream(stream), call).await,
+            _ => Ok(stream),
+        }
     }
 
     /// Opens a WebSocket at a path of this server; else as [`Endpoint::open_web`].

@@ -58,7 +58,9 @@ pub(super) async fn run(
         match outcome {
             Ok(()) => {
                 passing.log(&front, &share, began, None, proxy);
-                if passing.keep_back && back.buf.is_empty() {
+                // A connection with a PROXY header is for one client.
+                let may_keep = passing.keep_back && proxy.cx.send_proxy.is_none();
+                if may_keep && back.buf.is_empty() {
                     share.keep(back, args.keep_alive, args.max_idle);
                 }
                 let keep = passing.keep_front;

@@ -13,6 +13,7 @@ use super::client::{self, Client};
 use super::quotas::{Place, Seat};
 use super::{Current, Proxy, exchange, head, upgrade};
 use crate::accept::{Handshake, Incoming, Peer, in_time};
+use crate::cli::ClientArgs;
 use crate::duplex::ByteStream;
 use crate::error::Result;
 use crate::http::{self, Request};
@@ -46,7 +47,16 @@ pub(super) async fn serve(
     let Incoming { address, ready, handshake } = incoming;
     let cx = current.now().cx.clone();
     cx.metrics.handshakes.add(1);
-    let seat = current.now().seat(client::address(&address));
+    let sender = client::address(&address);
+    let mut seat = match current.now().speaks(sender) {
+        // Its header says who it is that has a seat.
+        Some(true) => None,
+        Some(false) => {
+            cx.metrics.refused.add(1);
+            return report::verbose(format_args!("{address}: no proxy that is trusted (--trust)"));
+        }
+        None => current.now().seat(sender),
+    };
     if seat.as_ref().is_some_and(Seat::is_flood) {
         cx.metrics.refused.add(1);
         return report::verbose(format_args!("{address}: far too many connections"));
@@ -63,6 +73,7 @@ pub(super) async fn serve(
         }
     };
     let (sender, from) = (peer.address.clone(), client::address(&peer.address));
+    seat = seat.or_else(|| current.now().seat(from));
     let (buf, client, place) = (BytesMut::new(), Client::at(from), Place { _of_all: place, seat });
     let mut front = Front { stream, buf, peer, client, sender, from, redirect, place };
     if let Some(answer) = front.place.seat.as_ref().and_then(Seat::refusal) {
@@ -103,6 +114,12 @@ async fn answer(
 }
 
 impl Proxy {
+    /// Where connections begin with a PROXY header, whether that of a sender is believed.
+    fn speaks(&self, sender: Option<IpAddr>) -> Option<bool> {
+        let ClientArgs { proxy_protocol, trust, .. } = &self.args.clients;
+        proxy_protocol.then(|| trust.is_empty() || trust.iter().any(|it| it.covers(sender)))
+    }
+
     /// One more connection of a client; not of those who speak for others.
     fn seat(&self, client: Option<IpAddr>) -> Option<Seat> {
         let trusted = self.args.clients.trust.iter().any(|it| it.covers(client));
