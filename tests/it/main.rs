@@ -81,6 +81,9 @@ mod interop_peers;
 // curl through our proxies.
 #[cfg(feature = "interop")]
 mod interop_proxies;
+// Plain HTTP through a reverse proxy: curl, nginx, HAProxy and aiohttp on either side of it.
+#[cfg(feature = "interop")]
+mod interop_reverse_proxy_plain;
 // Backends whose name has several addresses, which come and go.
 #[cfg(feature = "interop")]
 mod interop_reverse_proxy_names;

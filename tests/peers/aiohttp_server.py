@@ -1,6 +1,7 @@
 """A server of the `aiohttp` package, on a free port: it says back what it hears, up to 4 MiB.
 
-It knows the subprotocol `chat`, sends Pings, and wants the token `secret` for /private.
+Posts to /mirror are said back while they come, those to /refuse are refused before they are read. It
+knows the subprotocol `chat`, sends Pings, and wants the token `secret` for /private.
 """
 
 import asyncio
@@ -32,9 +33,23 @@ async def moved(request):
     raise web.HTTPFound("/private")
 
 
+async def mirror(request):
+    response = web.StreamResponse()
+    response.headers["X-Asked-By"] = request.headers.get("X-Real-IP", "nobody")
+    await response.prepare(request)
+    async for piece in request.content.iter_any():
+        await response.write(piece)
+    return response
+
+
+async def refuse(request):
+    return web.Response(status=413, text="too much")
+
+
 async def main():
     app = web.Application()
     app.add_routes([web.get("/", echo), web.get("/private", private), web.get("/moved", moved)])
+    app.add_routes([web.post("/mirror", mirror), web.post("/refuse", refuse)])
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
