@@ -3,7 +3,10 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::support::{ClosedPort, Output, Running, Towline, noise, peers};
+use crate::reverse_proxy::attacks::{FIELDS, LINES};
+use crate::support::{
+    ClosedPort, Output, Running, Towline, answer_http, exchange, noise, peers, port, tcp_server,
+};
 
 /// A program that nobody here wrote, on a port of its own.
 struct Peer {
@@ -211,4 +214,40 @@ fn websockets_and_posts_go_through_chains_of_proxies() {
         let run = Towline::connect([&ws, "--count=1"]).stdin("hello\n").run();
         run.code(0).stdout("hello\n");
     }
+}
+
+/// Whatever nginx or HAProxy refuse as ambiguous is not let through here either.
+#[test]
+fn nobody_refuses_what_we_pass_on() {
+    let ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let backend = tcp_server(move |stream| answer_http(stream, ok));
+    let to = format!("127.0.0.1:{}", backend.port());
+    let nginx = nginx("", &format!("location / {{ proxy_pass http://{to}; }}"));
+    let haproxy = haproxy("", &format!("default_backend out\nbackend out\n server s {to}"));
+    let (ours, _) = proxy(&[&format!("http://{to}")]);
+    let status = |port: u16, request: &str| -> String {
+        let answer = exchange(port, request);
+        answer.split(' ').nth(1).unwrap_or("none").to_owned()
+    };
+    let fields = FIELDS.iter().map(|(_, fields)| format!("POST / HTTP/1.1\r\n{fields}"));
+    let lines = LINES.iter().map(|(_, line)| format!("{line}\r\nHost: x\r\n"));
+    let good = [
+        "GET /a?b=c HTTP/1.1\r\nHost: x:80\r\n",
+        "GET http://x/a HTTP/1.1\r\nHost: x\r\n",
+        "HEAD / HTTP/1.1\r\nHost: [::1]\r\nX:\r\nY:\ta \r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: Chunked\r\n",
+    ];
+    let mut refused = [0; 2];
+    for head in fields.chain(lines).chain(good.map(str::to_owned)) {
+        let request = format!("{head}Connection: close\r\n\r\n0\r\n\r\n");
+        let mine = status(ours.port(), &request);
+        let theirs = [&nginx, &haproxy].map(|peer| status(port(&peer.url), &request));
+        for (count, their) in refused.iter_mut().zip(&theirs) {
+            *count += usize::from(their != "200");
+        }
+        let all_pass = theirs.iter().all(|it| it == "200");
+        assert!(mine != "200" || all_pass, "{head:?}: we pass it on, they say {theirs:?}");
+        assert!(mine == "200" || !good.contains(&&*head), "{head:?}: we say {mine}");
+    }
+    assert!(refused.iter().all(|count| *count > 20), "{refused:?}: they are not asked");
 }

@@ -1,4 +1,4 @@
-mod attacks;
+pub(crate) mod attacks;
 mod balance;
 mod config;
 mod forwarded;

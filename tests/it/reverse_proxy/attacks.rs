@@ -12,6 +12,61 @@ const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 /// What must never reach a backend as a request of its own.
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
 
+/// Fields that servers read in different ways, and the status they are refused with.
+pub(crate) const FIELDS: &[(&str, &str)] = &[
+    ("400", "Host: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n"),
+    ("400", "Host: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 0\r\n"),
+    ("400", "Host: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n"),
+    ("400", "Host: x\r\nContent-Length: 5\r\nContent-Length: 5\r\n"),
+    ("400", "Host: x\r\nContent-Length: 5, 5\r\n"),
+    ("400", "Host: x\r\nContent-Length: +5\r\n"),
+    ("400", "Host: x\r\nContent-Length: -1\r\n"),
+    ("400", "Host: x\r\nContent-Length: 0x5\r\n"),
+    ("400", "Host: x\r\nContent-Length: 99999999999999999999\r\n"),
+    ("501", "Host: x\r\nTransfer-Encoding: xchunked\r\n"),
+    ("501", "Host: x\r\nTransfer-Encoding: chunked, identity\r\n"),
+    ("501", "Host: x\r\nTransfer-Encoding: , chunked\r\n"),
+    ("501", "Host: x\r\nTransfer-Encoding: gzip, chunked\r\n"),
+    ("501", "Host: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n"),
+    ("501", "Host: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"),
+    ("501", "Host: x\r\nTransfer-Encoding: \"chunked\"\r\n"),
+    ("400", "Host: x\r\nTransfer-Encoding : chunked\r\n"),
+    ("400", "Host: x\r\nTransfer-Encoding\t: chunked\r\n"),
+    ("400", "Host: x\r\nTransfer-Encoding: \x0bchunked\r\n"),
+    ("400", "Host: x\r\nTransfer-Encoding:\r\n chunked\r\n"),
+    ("400", "Host: x\r\nX: a\r\n\tb\r\n"),
+    ("400", " X: a\r\nHost: x\r\n"),
+    ("400", "Host: x\r\nHost: y\r\n"),
+    ("400", "X: a\r\n"),
+    ("400", "Host: a b\r\n"),
+    ("400", "Host: a/b\r\n"),
+    ("400", "Host: a@b\r\n"),
+    ("400", "Host: x\nX: a\r\n"),
+    ("400", "Host: x\r\nX: a\rb\r\n"),
+    ("400", "Host: x\r\nX: a\0b\r\n"),
+    ("400", "Host: x\r\n: a\r\n"),
+    ("400", "Host: x\r\nX(: a\r\n"),
+    ("400", "Host: x\r\nno colon\r\n"),
+];
+
+/// The same of the first line.
+pub(crate) const LINES: &[(&str, &str)] = &[
+    ("400", "GET  / HTTP/1.1"),
+    ("400", "GET / HTTP/1.1 "),
+    ("400", "GET / HTTP/2.0"),
+    ("400", "GET / HTTP/1.2"),
+    ("400", "GET /"),
+    ("400", "GET x HTTP/1.1"),
+    ("400", "GET /a#b HTTP/1.1"),
+    ("400", "GET http:///a HTTP/1.1"),
+    ("400", "GET http://u@x/ HTTP/1.1"),
+    ("400", "GET ftp://x/ HTTP/1.1"),
+    ("400", "\nGET / HTTP/1.1"),
+    ("400", "G(T / HTTP/1.1"),
+    ("405", "CONNECT x:80 HTTP/1.1"),
+    ("400", "\x16\x03\x01\x02"),
+];
+
 /// The head of a good upgrade, and more lines.
 fn upgrade(more: &str) -> String {
     format!(
@@ -182,61 +237,12 @@ fn nothing_goes_on_before_the_101_and_nothing_is_taken_for_a_request() {
 #[test]
 fn heads_that_can_be_read_in_two_ways_reach_no_backend() {
     let ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
-    for (status, fields) in [
-        ("400", "Host: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n"),
-        ("400", "Host: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 0\r\n"),
-        ("400", "Host: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n"),
-        ("400", "Host: x\r\nContent-Length: 5\r\nContent-Length: 5\r\n"),
-        ("400", "Host: x\r\nContent-Length: 5, 5\r\n"),
-        ("400", "Host: x\r\nContent-Length: +5\r\n"),
-        ("400", "Host: x\r\nContent-Length: -1\r\n"),
-        ("400", "Host: x\r\nContent-Length: 0x5\r\n"),
-        ("400", "Host: x\r\nContent-Length: 99999999999999999999\r\n"),
-        ("501", "Host: x\r\nTransfer-Encoding: xchunked\r\n"),
-        ("501", "Host: x\r\nTransfer-Encoding: chunked, identity\r\n"),
-        ("501", "Host: x\r\nTransfer-Encoding: , chunked\r\n"),
-        ("501", "Host: x\r\nTransfer-Encoding: gzip, chunked\r\n"),
-        ("501", "Host: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n"),
-        ("501", "Host: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"),
-        ("501", "Host: x\r\nTransfer-Encoding: \"chunked\"\r\n"),
-        ("400", "Host: x\r\nTransfer-Encoding : chunked\r\n"),
-        ("400", "Host: x\r\nTransfer-Encoding\t: chunked\r\n"),
-        ("400", "Host: x\r\nTransfer-Encoding: \x0bchunked\r\n"),
-        ("400", "Host: x\r\nTransfer-Encoding:\r\n chunked\r\n"),
-        ("400", "Host: x\r\nX: a\r\n\tb\r\n"),
-        ("400", " X: a\r\nHost: x\r\n"),
-        ("400", "Host: x\r\nHost: y\r\n"),
-        ("400", "X: a\r\n"),
-        ("400", "Host: a b\r\n"),
-        ("400", "Host: a/b\r\n"),
-        ("400", "Host: a@b\r\n"),
-        ("400", "Host: x\nX: a\r\n"),
-        ("400", "Host: x\r\nX: a\rb\r\n"),
-        ("400", "Host: x\r\nX: a\0b\r\n"),
-        ("400", "Host: x\r\n: a\r\n"),
-        ("400", "Host: x\r\nX(: a\r\n"),
-        ("400", "Host: x\r\nno colon\r\n"),
-    ] {
+    for (status, fields) in FIELDS {
         let (said, heard) = attack(ok, format!("POST / HTTP/1.1\r\n{fields}\r\n"), &[]);
         is_answered(&said, status);
         assert_eq!(heard, "", "a backend hears {fields:?}");
     }
-    for (status, line) in [
-        ("400", "GET  / HTTP/1.1"),
-        ("400", "GET / HTTP/1.1 "),
-        ("400", "GET / HTTP/2.0"),
-        ("400", "GET / HTTP/1.2"),
-        ("400", "GET /"),
-        ("400", "GET x HTTP/1.1"),
-        ("400", "GET /a#b HTTP/1.1"),
-        ("400", "GET http:///a HTTP/1.1"),
-        ("400", "GET http://u@x/ HTTP/1.1"),
-        ("400", "GET ftp://x/ HTTP/1.1"),
-        ("400", "\nGET / HTTP/1.1"),
-        ("400", "G(T / HTTP/1.1"),
-        ("405", "CONNECT x:80 HTTP/1.1"),
-        ("400", "\x16\x03\x01\x02"),
-    ] {
+    for (status, line) in LINES {
         let (said, heard) = attack(ok, format!("{line}\r\nHost: x\r\n\r\n"), &[]);
         is_answered(&said, status);
         assert_eq!(heard, "", "a backend hears {line:?}");
