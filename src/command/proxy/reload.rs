@@ -44,7 +44,7 @@ impl Reloading {
             match self.read(proxy, cx) {
                 Ok(()) => report::note(format_args!("{file}: read again")),
                 Err(error) => {
-                    report::warn(format_args!("{error}; what it said before still holds"))
+                    report::warn(format_args!("{error}; what it said before still holds"));
                 }
             }
         }
