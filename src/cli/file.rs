@@ -19,6 +19,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::Cli;
 use crate::error::plain;
+use crate::stamp::Stamp;
 
 /// What is about the file, and not said in it.
 const NOT_IN_A_FILE: [&str; 2] = ["config", "check-config"];
@@ -44,7 +45,11 @@ const ALSO_AT_START: [&str; 5] =
 
 /// What is taken from a file.
 #[derive(Clone, Debug, Default)]
-pub struct FromFile(Vec<Flag>);
+pub struct FromFile {
+    flags: Vec<Flag>,
+    /// Older than what was read, so that a change in between is seen later.
+    pub(crate) stamp: Option<Stamp>,
+}
 
 #[derive(Clone, Debug, PartialEq)]
 struct Flag {
@@ -57,6 +62,7 @@ struct Flag {
 impl FromFile {
     /// Takes what a file says, but for the flags that are on the command line of `verb`.
     pub(super) fn read(words: &[OsString], verb: &str, path: &Path) -> Result<Self, clap::Error> {
+        let stamp = Stamp::of(path);
         let text = std::fs::read_to_string(path).map_err(|error| {
             let what = format_args!("cannot read {}: {}\n", path.display(), plain(&error));
             clap::Error::raw(ErrorKind::Io, what)
@@ -65,12 +71,12 @@ impl FromFile {
         let mut flags = reader.read()?;
         let given = reader.given(words)?;
         flags.retain(|flag| !given.contains(&flag.name));
-        Ok(Self(flags))
+        Ok(Self { flags, stamp })
     }
 
     /// The command line with these flags in it.
     pub(super) fn added_to(&self, words: &[OsString], verb: &str) -> Vec<OsString> {
-        let flags = self.0.iter().flat_map(|flag| &flag.words).map(OsString::from);
+        let flags = self.flags.iter().flat_map(|flag| &flag.words).map(OsString::from);
         // What stands before the verb holds for all of them, and none of it can be read as one.
         let at = words.iter().position(|word| word == verb).map_or(words.len(), |at| at + 1);
         words[..at].iter().cloned().chain(flags).chain(words[at..].iter().cloned()).collect()
@@ -79,7 +85,8 @@ impl FromFile {
     /// The names of those that are not as at the start, and take a new one.
     pub(crate) fn late<'a>(&'a self, start: &'a Self) -> BTreeSet<&'a str> {
         let differs = |(one, other): (&'a Self, &'a Self)| {
-            let flags = one.0.iter().filter(|flag| flag.at_start && !other.0.contains(flag));
+            let flags =
+                one.flags.iter().filter(|flag| flag.at_start && !other.flags.contains(flag));
             flags.map(|flag| flag.name.as_str())
         };
         [(self, start), (start, self)].into_iter().flat_map(differs).collect()

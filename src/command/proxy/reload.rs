@@ -32,7 +32,7 @@ impl Reloading {
     /// Follows the file of `--config`, if there is one. SIGHUP is taken over from now on.
     pub(super) fn of(args: &ProxyArgs) -> Result<Option<Self>> {
         let Some(file) = args.routing.config.clone() else { return Ok(None) };
-        let read = Stamp::of(&file);
+        let read = args.routing.from_file.stamp;
         Ok(Some(Self { file, read, hangups: signal::hangups()?, start: args.clone() }))
     }
 
