@@ -256,6 +256,7 @@ complete -c towline -n "__fish_towline_using_subcommand proxy" -l check-timeout 
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l check-rise -d 'How many good checks in a row bring a backend back' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l check-fall -d 'How many bad checks in a row take a backend out; the first check of all does it alone' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l trust -d 'Believe what proxies in this network say of their clients, as 10.0.0.0/8; `unix` is whoever comes by a Unix socket (repeat, or separate with commas)' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l send-proxy -d 'Say who asks in a PROXY header to backends, before TLS: v1 or v2' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l allow-origin -d 'Let the pages of this Origin open WebSockets, as https://example.com; `*` is any (repeat). Programs, which send none, are let in [default: any, and backends decide]' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-per-ip -d 'Connections of a client at once, one being an IPv4 address or an IPv6 /64; more get a 429 [default: any number]' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-rate -d 'Handshakes of WebSockets in a second; more get a 503 with a Retry-After [default: any number]' -r
@@ -329,6 +330,7 @@ always\t'Everywhere'
 never\t'Nowhere'"
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l rewrite-host -d 'Tell a backend its own address as Host, and not what the client said'
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l police -d 'Close WebSockets whose client breaks the rules of frames: no mask, unknown kinds, too long a control frame'
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l proxy-protocol -d 'Take a PROXY header (v1 or v2) before all else, which says who asks, from those of --trust if there are any; without one, connections are refused'
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l check-config -d 'Say what is wrong with --config, or that it is fine, and exit'
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l inetd -d 'Serve the one connection that is stdin and stdout, as inetd hands it over, then exit'
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l reuse-port -d 'Share the port with other processes that do so, too: the system spreads connections over them'

@@ -472,7 +472,7 @@ pub struct BalancingArgs {
     /// A failure is a connection that cannot be made, a timeout, a wrong 101, a 502, 503 or 504. After
     /// a pause (see --fail-pause) one request is the trial of whether it is back. The last backend is
     /// left out only where it cannot be reached at all, and the pause does not grow. Where none is
-    /// left the answer is 503 with a Retry-After. What does not speak HTTP is judged by --check alone.
+    /// left the answer is 503 with a Retry-After. What does not speak HTTP is judged by --health alone.
     #[arg(long, value_name = "N", default_value = "3")]
     pub max_fails: usize,
 
@@ -514,23 +514,23 @@ pub struct CheckArgs {
     /// backend that does not speak HTTP is only connected to; programs, files and the like are not
     /// checked.
     #[arg(long, value_name = "CHECK")]
-    pub check: Option<Check>,
+    pub health: Option<Check>,
 
     /// The time between two checks
-    #[arg(long, value_name = "DUR", default_value = "5s", value_parser = duration, requires = "check")]
-    pub check_interval: Duration,
+    #[arg(long, value_name = "DUR", default_value = "5s", value_parser = duration, requires = "health")]
+    pub health_interval: Duration,
 
     /// How long a check may take
-    #[arg(long, value_name = "DUR", default_value = "2s", value_parser = duration, requires = "check")]
-    pub check_timeout: Duration,
+    #[arg(long, value_name = "DUR", default_value = "2s", value_parser = duration, requires = "health")]
+    pub health_timeout: Duration,
 
     /// How many good checks in a row bring a backend back
-    #[arg(long, value_name = "N", default_value = "2", requires = "check")]
-    pub check_rise: u32,
+    #[arg(long, value_name = "N", default_value = "2", requires = "health")]
+    pub health_rise: u32,
 
     /// How many bad checks in a row take a backend out; the first check of all does it alone
-    #[arg(long, value_name = "N", default_value = "3", requires = "check")]
-    pub check_fall: u32,
+    #[arg(long, value_name = "N", default_value = "3", requires = "health")]
+    pub health_fall: u32,
 }
 
 /// Who asks a proxy, and how much they may
@@ -604,7 +604,7 @@ pub struct RoutingArgs {
 
     /// Say what is wrong with --config, or that it is fine, and exit
     #[arg(long, requires = "config")]
-    pub check_config: bool,
+    pub check: bool,
 
     /// What of it is from the file.
     #[arg(skip)]

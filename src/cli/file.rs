@@ -22,7 +22,7 @@ use crate::error::plain;
 use crate::stamp::Stamp;
 
 /// What is about the file, and not said in it.
-const NOT_IN_A_FILE: [&str; 2] = ["config", "check-config"];
+const NOT_IN_A_FILE: [&str; 2] = ["config", "check"];
 
 /// The only flag that can be a table: one key for each of its conditions.
 const ROUTE: &str = "route";

@@ -29,7 +29,7 @@ pub async fn run(args: ProxyArgs) -> Result<()> {
         Some(file) => error.at(file.display()),
         None => error,
     })?;
-    if let (true, Some(file)) = (args.routing.check_config, &args.routing.config) {
+    if let (true, Some(file)) = (args.routing.check, &args.routing.config) {
         report::note(format_args!("{} is fine", file.display()));
         return Ok(());
     }

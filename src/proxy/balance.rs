@@ -143,7 +143,7 @@ impl Pool {
     /// Checks a backend from now on, if there is something to check.
     fn watch(self: &Arc<Self>, backend: &Arc<Backend>) {
         let args = self.args.checks.clone();
-        let Some(mut check) = args.check.clone().filter(|_| backend.endpoint.is_socket()) else {
+        let Some(mut check) = args.health.clone().filter(|_| backend.endpoint.is_socket()) else {
             return backend.health.forget_checks();
         };
         if !backend.endpoint.is_web() {

@@ -167,10 +167,10 @@ impl Health {
     fn checked(&self, outcome: Result<()>, args: &CheckArgs) {
         let mut facts = self.facts();
         // The first one tells what nobody knows yet.
-        let fall = if std::mem::replace(&mut facts.checked, true) { args.check_fall } else { 1 };
+        let fall = if std::mem::replace(&mut facts.checked, true) { args.health_fall } else { 1 };
         let is_down = outcome.is_err();
         facts.against = if is_down == facts.down { 0 } else { facts.against + 1 };
-        if facts.against == 0 || facts.against < if is_down { fall } else { args.check_rise } {
+        if facts.against == 0 || facts.against < if is_down { fall } else { args.health_rise } {
             return;
         }
         (facts.down, facts.against) = (is_down, 0);
@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     fn checks_and_people_have_the_last_word() {
-        let args = args(&["--check=tcp", "--check-rise=2", "--check-fall=3", "--max-fails=1"]);
+        let args = args(&["--health=tcp", "--health-rise=2", "--health-fall=3", "--max-fails=1"]);
         let (health, checks) = (Health::new("a".into()), &args.checks);
         let check = |good: bool| {
             health.checked(if good { Ok(()) } else { Err(failure()) }, checks);

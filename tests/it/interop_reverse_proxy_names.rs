@@ -78,7 +78,7 @@ fn a_certificate_is_for_the_name() {
     let [cert, key, ca] = [&cert, &key, &ca].map(|it| it.to_str().unwrap());
     let server = Towline::serve(["wss://127.0.0.2:0", "echo:", "--cert", cert, "--key", key]);
     let backends = ["app", "other"].map(|name| format!("wss://{name}:{}", server.port()));
-    let flags = ["--ca", ca, "--check=tcp", "--check-interval=20ms"];
+    let flags = ["--ca", ca, "--health=tcp", "--health-interval=20ms"];
     let proxy =
         Proxy::new("127.0.0.2 app other\n", &[&[&*backends[0], &backends[1]], &flags[..]].concat());
     proxy.running.stderr_line(|it| it.contains("other:") && it.contains("@127.0.0.2 is down: "));

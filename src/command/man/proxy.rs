@@ -36,7 +36,7 @@ pub(super) fn parts() -> Vec<Part> {
         ),
         Part::Code(examples::PROXY_CONFIG.to_owned()),
         Part::text(
-            "`--check-config` says what is wrong with it and where, or that it is fine. It is read again \
+            "`--check` says what is wrong with it and where, or that it is fine. It is read again \
              when it changes and on SIGHUP: backends, routes, certificates and most limits are \
              those of the file from then on, also for connections that are kept, while requests and \
              WebSockets that are under way go on as they are. Backends that stay keep what is known \

@@ -68,9 +68,9 @@ pub(in crate::proxy) async fn watch(
     cx: Arc<Context>,
 ) {
     loop {
-        let patience = args.check_timeout;
+        let patience = args.health_timeout;
         let outcome = timeout(patience, check.ask(&backend, &cx)).await.unwrap_or_else(|_| {
-            let what = format_args!("no answer to a check after {patience:?} (--check-timeout)");
+            let what = format_args!("no answer to a check after {patience:?} (--health-timeout)");
             Err(Error::new(Kind::Timeout, what))
         });
         if !pool.upgrade().is_some_and(|pool| pool.has(&backend)) {
@@ -78,7 +78,7 @@ pub(in crate::proxy) async fn watch(
         }
         backend.health.checked(outcome, &args);
         // Not all backends of all proxies at once.
-        sleep(args.check_interval.mul_f64(0.9 + fastrand::f64() / 10.0)).await;
+        sleep(args.health_interval.mul_f64(0.9 + fastrand::f64() / 10.0)).await;
     }
 }
 

@@ -279,9 +279,9 @@ fn policies_that_are_none_are_refused() {
     for (args, what) in [
         (["--balance", "most"], "least, round-robin, random, hash:KEY"),
         (["--balance", "hash:port"], "ip, path, header:NAME or cookie:NAME"),
-        (["--check", "ping"], "tcp, http:/PATH, ws:/PATH"),
+        (["--health", "ping"], "tcp, http:/PATH, ws:/PATH"),
         (["--queue-timeout", "1s"], "--max-per-backend"),
-        (["--check-rise", "1"], "--check"),
+        (["--health-rise", "1"], "--health"),
     ] {
         Towline::new().args(["proxy", ":0", ":1"]).args(args).run().code(2).stderr_has(what);
     }

@@ -106,11 +106,7 @@ fn a_file_says_what_flags_say() {
 fn the_command_line_wins() {
     let (one, other) = (named("one"), named("other"));
     let config = Config::new(&format!("{}http-timeout = '1ns'\n", to(&one)));
-    config
-        .towline(&["--check-config"])
-        .run()
-        .code(2)
-        .stderr_has("proxy.toml:3: invalid value '1ns'");
+    config.towline(&["--check"]).run().code(2).stderr_has("proxy.toml:3: invalid value '1ns'");
     let config = Config::new(&format!("{}max-header = 1\n", to(&one)));
     let proxy = config.towline(&["--max-header", "2KiB"]).spawn();
     assert_eq!(get(&proxy, "x"), "one");
@@ -127,7 +123,7 @@ fn the_command_line_wins() {
 #[test]
 fn a_file_is_checked_without_listening() {
     let fine = Config::new("listen = ':0'\nbackend = 'ws://127.0.0.1:1'\n");
-    let output = fine.towline(&["--check-config"]).run();
+    let output = fine.towline(&["--check"]).run();
     output.code(0).stdout("").stderr_has("proxy.toml is fine\n").stderr_lacks("listening");
     let before = "listen = ':0'\nbackend = ':1'\n";
     for (text, line, what) in [
@@ -165,7 +161,7 @@ fn a_file_is_checked_without_listening() {
         ("max-idle = ", 3, ""),
     ] {
         let config = Config::new(&format!("{before}{text}\n"));
-        let output = config.towline(&["--check-config"]).run();
+        let output = config.towline(&["--check"]).run();
         output.code(2).stderr_has(&format!("proxy.toml:{line}: {what}")).stderr_lacks("hunter2");
         config.towline(&[]).run().code(2).stderr_lacks("listening");
     }
@@ -179,13 +175,9 @@ fn a_file_is_checked_without_listening() {
             "proxy.toml: the following required arguments were not provided: --key <FILE>\n",
         ),
     ] {
-        Config::new(text).towline(&["--check-config"]).run().code(2).stderr_has(what);
+        Config::new(text).towline(&["--check"]).run().code(2).stderr_has(what);
     }
-    Towline::new()
-        .args(["proxy", ":0", ":1", "--check-config"])
-        .run()
-        .code(2)
-        .stderr_has("--config");
+    Towline::new().args(["proxy", ":0", ":1", "--check"]).run().code(2).stderr_has("--config");
     let none = Towline::new().args(["proxy", "--config", "none.toml"]).run();
     none.code(2).stderr_has("cannot read none.toml: no such file or directory");
 }
@@ -198,7 +190,7 @@ fn the_example_of_the_manual_is_fine() {
         fs::rename(cert, config.dir.path().join(format!("{name}.pem"))).unwrap();
         fs::rename(key, config.dir.path().join(format!("{name}.key"))).unwrap();
     }
-    config.towline(&["--check-config"]).dir(&config.dir).run().code(0).stderr_has("is fine");
+    config.towline(&["--check"]).dir(&config.dir).run().code(0).stderr_has("is fine");
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let shown = format!("```toml\n{}```", examples::PROXY_CONFIG);
     assert!(fs::read_to_string(readme).unwrap().contains(&shown), "README.md shows another one");

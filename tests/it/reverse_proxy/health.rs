@@ -191,7 +191,7 @@ fn where_none_can_be_reached_clients_are_told_to_come_back() {
 }
 
 /// Flags for checks that do not let anybody wait.
-const QUICK: [&str; 3] = ["--check-interval=10ms", "--check-rise=1", "--check-fall=1"];
+const QUICK: [&str; 3] = ["--health-interval=10ms", "--health-rise=1", "--health-fall=1"];
 
 #[test]
 fn a_check_takes_a_backend_out_and_brings_it_back() {
@@ -206,7 +206,7 @@ fn a_check_takes_a_backend_out_and_brings_it_back() {
         });
     let backends = [format!("{}/base*1000", backend(&checked)), format!("{}/base", backend(&good))];
     let backends = [&*backends[0], &*backends[1]];
-    let flags = [&["--check=http:/healthz", "--slow-start=0"], &QUICK[..]].concat();
+    let flags = [&["--health=http:/healthz", "--slow-start=0"], &QUICK[..]].concat();
     let proxy = proxy(&[&backends[..], &flags].concat());
     proxy.stderr_line(|it| it.ends_with(" is down: HTTP 500 to a check"));
     (0..5).for_each(|_| assert!(get(&proxy).ends_with("good")));
@@ -246,7 +246,7 @@ fn every_kind_of_check_finds_out() {
     ] {
         // What never comes is not waited for.
         let patience = if why == SILENCE { "200ms" } else { "10s" };
-        let flags = ["--check", check, "--check-timeout", patience];
+        let flags = ["--health", check, "--health-timeout", patience];
         let proxy = proxy(&[&[&**backend], &flags[..], &QUICK].concat());
         proxy.stderr_line(|it| it.contains(" is down: ") && it.contains(why));
         let answer = get(&proxy);
@@ -260,7 +260,7 @@ fn every_kind_of_check_is_content_with_what_is_well() {
     let closed = ClosedPort::new();
     let address = format!("ws://127.0.0.1:{}/base", closed.port);
     for check in ["tcp", "ws:/x", "ws:/x:ping=said ping"] {
-        let proxy = proxy(&[&[&*address, "--check", check], &QUICK[..]].concat());
+        let proxy = proxy(&[&[&*address, "--health", check], &QUICK[..]].concat());
         proxy.stderr_line(|it| it.contains(" is down: "));
         // The path of a check follows that of the backend, as those of requests do.
         let server = Towline::serve(["-v", &format!("{address}/x"), "echo:you said "]);
@@ -306,6 +306,6 @@ fn a_check_says_goodbye() {
             }
         }
     });
-    let _proxy = proxy(&[&[&*backend(&server), "--check=ws:/:a=a"], &QUICK[..]].concat());
+    let _proxy = proxy(&[&[&*backend(&server), "--health=ws:/:a=a"], &QUICK[..]].concat());
     wait_until("several have closed", || closes.load(Ordering::SeqCst) > 2);
 }
