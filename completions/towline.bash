@@ -627,7 +627,7 @@ _towline() {
             return 0
             ;;
         towline__subcmd__proxy)
-            opts="-b -H -k -F -i -l -v -q -h -V --listen --set-header --rewrite-host --http-timeout --keep-alive --max-idle --max-header --police --max-client-message --threads --balance --retries --max-fails --fail-pause --slow-start --max-per-backend --queue-timeout --resolve-interval --check --check-interval --check-timeout --check-rise --check-fall --trust --proxy-protocol --send-proxy --allow-origin --max-per-ip --max-rate --max-rate-per-ip --redirect-http --admin --status --route --backend --config --check-config --announce --on-listen --inetd --reuse-port --max-peers --max-handshakes --handshake-timeout --drain --access-log --cert --key --tls-self-signed --client-ca --frame --text --binary --linger --idle-timeout --max-message --connect-timeout --no-proxy --header --subprotocol --origin --host --user --bearer --cookie --ping-interval --ping-timeout --max-redirects --ca --client-cert --client-key --sni --alpn --insecure --pin --ssh-config --identity --login --passphrase-file --password-file --host-key-policy --known-hosts --connections --ssh-keepalive --nats-creds --nats-nkey --nats-token-file --max-children --stop-grace --verbose --quiet --color --help --version"
+            opts="-b -H -k -F -i -l -v -q -h -V --listen --set-header --rewrite-host --http-timeout --keep-alive --max-idle --max-header --police --max-client-message --threads --balance --retries --max-fails --fail-pause --slow-start --max-per-backend --queue-timeout --resolve-interval --health --health-interval --health-timeout --health-rise --health-fall --trust --proxy-protocol --send-proxy --allow-origin --max-per-ip --max-rate --max-rate-per-ip --redirect-http --admin --status --route --backend --config --check --announce --on-listen --inetd --reuse-port --max-peers --max-handshakes --handshake-timeout --drain --access-log --cert --key --tls-self-signed --client-ca --frame --text --binary --linger --idle-timeout --max-message --connect-timeout --no-proxy --header --subprotocol --origin --host --user --bearer --cookie --ping-interval --ping-timeout --max-redirects --ca --client-cert --client-key --sni --alpn --insecure --pin --ssh-config --identity --login --passphrase-file --password-file --host-key-policy --known-hosts --connections --ssh-keepalive --nats-creds --nats-nkey --nats-token-file --max-children --stop-grace --verbose --quiet --color --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -697,23 +697,23 @@ _towline() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --check)
+                --health)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --check-interval)
+                --health-interval)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --check-timeout)
+                --health-timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --check-rise)
+                --health-rise)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --check-fall)
+                --health-fall)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -250,11 +250,11 @@ complete -c towline -n "__fish_towline_using_subcommand proxy" -l slow-start -d 
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-per-backend -d 'How many requests and WebSockets a backend may have at once [default: any number]' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l queue-timeout -d 'How long a request waits where all backends have --max-per-backend, before it gets a 503' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l resolve-interval -d 'How often the name of a backend is looked up; each of its addresses is a backend of its own' -r
-complete -c towline -n "__fish_towline_using_subcommand proxy" -l check -d 'Ask backends whether they are there: tcp, http:/PATH, ws:/PATH or ws:/PATH:SEND=EXPECT' -r
-complete -c towline -n "__fish_towline_using_subcommand proxy" -l check-interval -d 'The time between two checks' -r
-complete -c towline -n "__fish_towline_using_subcommand proxy" -l check-timeout -d 'How long a check may take' -r
-complete -c towline -n "__fish_towline_using_subcommand proxy" -l check-rise -d 'How many good checks in a row bring a backend back' -r
-complete -c towline -n "__fish_towline_using_subcommand proxy" -l check-fall -d 'How many bad checks in a row take a backend out; the first check of all does it alone' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l health -d 'Ask backends whether they are there: tcp, http:/PATH, ws:/PATH or ws:/PATH:SEND=EXPECT' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l health-interval -d 'The time between two checks' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l health-timeout -d 'How long a check may take' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l health-rise -d 'How many good checks in a row bring a backend back' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l health-fall -d 'How many bad checks in a row take a backend out; the first check of all does it alone' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l trust -d 'Believe what proxies in this network say of their clients, as 10.0.0.0/8; `unix` is whoever comes by a Unix socket (repeat, or separate with commas)' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l send-proxy -d 'Say who asks in a PROXY header to backends, before TLS: v1 or v2' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l allow-origin -d 'Let the pages of this Origin open WebSockets, as https://example.com; `*` is any (repeat). Programs, which send none, are let in [default: any, and backends decide]' -r
@@ -331,7 +331,7 @@ never\t'Nowhere'"
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l rewrite-host -d 'Tell a backend its own address as Host, and not what the client said'
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l police -d 'Close WebSockets whose client breaks the rules of frames: no mask, unknown kinds, too long a control frame'
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l proxy-protocol -d 'Take a PROXY header (v1 or v2) before all else, which says who asks, from those of --trust if there are any; without one, connections are refused'
-complete -c towline -n "__fish_towline_using_subcommand proxy" -l check-config -d 'Say what is wrong with --config, or that it is fine, and exit'
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l check -d 'Say what is wrong with --config, or that it is fine, and exit'
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l inetd -d 'Serve the one connection that is stdin and stdout, as inetd hands it over, then exit'
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l reuse-port -d 'Share the port with other processes that do so, too: the system spreads connections over them'
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l tls-self-signed -d 'Make a certificate for this run and print the fingerprint to --pin'

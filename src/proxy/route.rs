@@ -180,10 +180,11 @@ fn host(text: &str) -> Result<String, String> {
     if without_port(text) != text {
         return Err("it is compared without the port".to_owned());
     }
-    if text.contains(['/', '@']) || text.contains(char::is_whitespace) {
-        return Err(format!("`{text}` is not a host name"));
+    let name = normal(text);
+    match name.is_empty() || name.contains(['/', '@']) || name.contains(char::is_whitespace) {
+        true => Err(format!("`{text}` is not a host name")),
+        false => Ok(name),
     }
-    Ok(normal(text))
 }
 
 fn path(text: &str) -> Result<String, String> {
@@ -204,8 +205,7 @@ fn prefix(text: &str) -> Result<String, String> {
 
 /// In lower case, without the dot of the root.
 fn normal(name: &str) -> String {
-    let name = name.to_ascii_lowercase();
-    name.strip_suffix('.').map(str::to_owned).unwrap_or(name)
+    name.trim_end_matches('.').to_ascii_lowercase()
 }
 
 fn without_port(host: &str) -> &str {
@@ -323,6 +323,7 @@ mod tests {
             ("hots=a -> :1", "`hots=`: it is none of host, path, subprotocol, header and strip"),
             ("chat -> :1", "`chat` is no condition, as host=a.example"),
             ("host= -> :1", "`host=`: host= has no value"),
+            ("host=. -> :1", "`host=`: `.` is not a host name"),
             ("host=a:80 -> :1", "`host=`: it is compared without the port"),
             ("path=chat -> :1", "`path=`: a path starts with a slash"),
             ("path=/%20 -> :1", "`path=`: it is compared with decoded paths: no %"),

@@ -155,7 +155,7 @@ fn a_file_is_checked_without_listening() {
             4,
             "invalid value for '--route <ROUTE>': a route is w",
         ),
-        ("check-config = true", 3, "`check-config` cannot be said in a file"),
+        ("check = true", 3, "`check` cannot be said in a file"),
         ("help = true", 3, "there is no `help`"),
         ("max-idle = 1\nmax-idle = 2", 4, "duplicate key"),
         ("max-idle = ", 3, ""),
@@ -328,7 +328,7 @@ fn a_backend_that_leaves_is_not_checked_any_more() {
     };
     let ((old, old_asked), (new, new_asked)) = (counted(), counted());
     let text = |server: &Server| {
-        let checks = "check = 'http:/'\ncheck-interval = '10ms'\n";
+        let checks = "health = 'http:/'\nhealth-interval = '10ms'\n";
         let there = backend(server);
         format!("listen = '127.0.0.1:0'\nbackend = 'echo:'\n{checks}route = 'path=/x -> {there}'\n")
     };

@@ -284,7 +284,7 @@ fn a_backend_is_not_down_where_nobody_checks_it_any_more() {
         let text = format!("listen = '127.0.0.1:0'\nbackend = '{}'\n{more}", backend(&server));
         fs::write(&file, text).unwrap();
     };
-    write("check = 'http:/healthz'\n");
+    write("health = 'http:/healthz'\n");
     let proxy = Towline::new().args(["proxy", "--config"]).arg(&file).spawn();
     proxy.stderr_line(|it| it.contains(" is down: "));
     write("");
