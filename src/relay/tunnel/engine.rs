@@ -1,7 +1,8 @@
 //! A thread that moves bytes between sockets and does nothing else.
 //!
-//! It waits for all its sockets in one epoll set, level-triggered. What can be read is read once,
+//! It waits for all its sockets in one epoll set, edge-triggered. What can be read is read once,
 //! into a buffer that all share, and written at once: two system calls for a message. Only where a
+//! read may have left something is the socket armed anew, which reports it again; and only where a
 //! socket does not take it all is the rest kept, and the other socket not read until it is gone.
 
 use std::io;
@@ -157,20 +158,16 @@ struct Worker {
 struct Entry {
     flow: Flow,
     sockets: [OwnedFd; 2],
-    armed: [Armed; 2],
+    /// What the sockets are watched for, once they are in the set.
+    armed: [Option<Watch>; 2],
 }
 
 const _: () = assert!(size_of::<Option<Entry>>() <= 128);
 
-/// What a socket is watched for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Armed {
-    /// It is not in the set. Those that have failed are reported whatever they are watched for.
-    Out,
-    For {
-        read: bool,
-        write: bool,
-    },
+struct Watch {
+    read: bool,
+    write: bool,
 }
 
 /// Tunnels that are to be closed evenly over a time.
@@ -217,17 +214,17 @@ impl Worker {
     /// Acts on the event of a socket.
     fn serve(&mut self, key: usize, side: Side, flags: EventFlags) {
         let failed = flags.intersects(EventFlags::ERR | EventFlags::HUP);
+        let ended = failed || flags.contains(EventFlags::RDHUP);
         self.work(key, |flow, ends, scratch, turn| {
             if flow.writes(side) && (failed || flags.contains(EventFlags::OUT)) {
                 flow.writable(side, ends, turn);
             }
-            if flow.reads(side) && (failed || flags.contains(EventFlags::IN)) {
+            if flow.reads(side) && (ended || flags.contains(EventFlags::IN)) {
                 flow.readable(side, ends, scratch, turn);
+                // The end comes after what was read.
+                ends.left = ends.left.or(ended.then_some(side));
             }
         });
-        if failed && let Some(entry) = self.slab.get_mut(key) {
-            entry.park(side, &self.epoll);
-        }
     }
 
     /// Does something with a tunnel, and what follows from it.
@@ -237,17 +234,18 @@ impl Worker {
         what: impl FnOnce(&mut Flow, &mut Sockets<'_>, &mut [u8], &mut Turn<'_>),
     ) {
         let Some(Entry { flow, sockets, .. }) = self.slab.get_mut(key) else { return };
-        let mut ends = Sockets { sockets, pipe: &mut self.pipe };
+        let mut ends = Sockets { sockets, pipe: &mut self.pipe, left: None };
         let mut turn = Turn { limits: &self.limits, now: self.now, moved: &mut self.moved };
         let scratch = &mut self.scratch;
         // A panic is to end one tunnel, not all of the thread's.
         let whole = catch_unwind(AssertUnwindSafe(|| what(flow, &mut ends, scratch, &mut turn)));
+        let left = ends.left;
         self.timed |= flow.is_timed();
         if whole.is_err() {
             flow.cut();
         }
         let Some(entry) = self.slab.get_mut(key) else { return };
-        if !entry.flow.is_over() && entry.arm(key, &self.epoll).is_err() {
+        if !entry.flow.is_over() && entry.arm(key, left, &self.epoll).is_err() {
             entry.flow.cut();
         }
         if entry.flow.is_over() {
@@ -285,7 +283,7 @@ impl Worker {
     fn insert(&mut self, arrival: Arrival) {
         let Arrival { sockets, early, extensions, tag, owner } = arrival;
         let flow = Flow::new(owner, tag, extensions, self.now);
-        let key = self.slab.insert(Entry { flow, sockets, armed: [Armed::Out; 2] });
+        let key = self.slab.insert(Entry { flow, sockets, armed: [None; 2] });
         let closing = self.closing;
         self.work(key, |flow, ends, _, turn| {
             flow.begin(&early, ends, turn);
@@ -354,35 +352,24 @@ impl Drain {
 }
 
 impl Entry {
-    /// Has the sockets watched for what the flow waits for now.
-    fn arm(&mut self, key: usize, epoll: &OwnedFd) -> io::Result<()> {
+    /// Has the sockets watched for what the flow waits for now, and the one looked at again that may
+    /// have something left to read.
+    fn arm(&mut self, key: usize, left: Option<Side>, epoll: &OwnedFd) -> io::Result<()> {
         for side in SIDES {
-            let (read, write) = (self.flow.reads(side), self.flow.writes(side));
+            let watch = Watch { read: self.flow.reads(side), write: self.flow.writes(side) };
             let armed = &mut self.armed[side as usize];
-            if *armed == (Armed::For { read, write }) || *armed == Armed::Out && !read && !write {
+            if *armed == Some(watch) && !(watch.read && left == Some(side)) {
                 continue;
             }
-            let mut flags = EventFlags::empty();
-            flags.set(EventFlags::IN, read);
-            flags.set(EventFlags::OUT, write);
+            let mut flags = EventFlags::ET;
+            flags.set(EventFlags::IN | EventFlags::RDHUP, watch.read);
+            flags.set(EventFlags::OUT, watch.write);
             let (socket, token) = (&self.sockets[side as usize], (key as u64) << 1 | side as u64);
-            match *armed {
-                Armed::Out => epoll::add(epoll, socket, EventData::new_u64(token), flags)?,
-                Armed::For { .. } => {
-                    epoll::modify(epoll, socket, EventData::new_u64(token), flags)?;
-                }
+            match armed.replace(watch) {
+                None => epoll::add(epoll, socket, EventData::new_u64(token), flags)?,
+                Some(_) => epoll::modify(epoll, socket, EventData::new_u64(token), flags)?,
             }
-            *armed = Armed::For { read, write };
         }
         Ok(())
-    }
-
-    /// Takes a socket that has failed out of the set, if nothing is to be done with it now.
-    fn park(&mut self, side: Side, epoll: &OwnedFd) {
-        let armed = &mut self.armed[side as usize];
-        if *armed == (Armed::For { read: false, write: false }) {
-            let _ = epoll::delete(epoll, &self.sockets[side as usize]);
-            *armed = Armed::Out;
-        }
     }
 }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use bytes::Bytes;
 use rustix::io::Errno;
-use rustix::net::{SendFlags, Shutdown, send, shutdown};
+use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 
 use crate::duplex::ByteStream;
 use crate::endpoint::Side;
@@ -25,11 +25,17 @@ pub(super) fn socket(stream: ByteStream) -> io::Result<OwnedFd> {
 pub(super) struct Sockets<'a> {
     pub(super) sockets: &'a [OwnedFd; 2],
     pub(super) pipe: &'a mut Option<Pipe>,
+    /// The side that was read, if that may not have been all there is.
+    pub(super) left: Option<Side>,
 }
 
 impl Ends for Sockets<'_> {
     fn read(&mut self, side: Side, into: &mut [u8]) -> io::Result<usize> {
-        Ok(rustix::io::read(&self.sockets[side as usize], into)?)
+        let (len, _) = recv(&self.sockets[side as usize], &mut *into, RecvFlags::empty())?;
+        if len == into.len() {
+            self.left = Some(side);
+        }
+        Ok(len)
     }
 
     fn write(&mut self, side: Side, data: &[u8]) -> io::Result<usize> {
@@ -50,6 +56,7 @@ impl Ends for Sockets<'_> {
             Ok(len) => len,
             Err(errno) => return Some(Err(errno.into())),
         };
+        self.left = Some(from);
         let mut failed = None;
         while !pipe.is_empty() && failed.is_none() {
             match pipe.drain(self.sockets[from.other() as usize].as_fd()) {
