@@ -1,6 +1,7 @@
 pub(crate) mod attacks;
 mod balance;
 mod config;
+mod faults;
 mod forwarded;
 mod health;
 mod limits;

@@ -1,0 +1,308 @@
+//! What those who fail, stall or leave do to the others.
+
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::{backend, proxy, url};
+use crate::support::{
+    DEADLINE, Frame, Running, Server, Towline, Ws, exchange, noise, port, wait_until, ws_server,
+};
+
+/// The port of `--admin`.
+fn admin(proxy: &Running) -> u16 {
+    let line = proxy.stderr_line(|line| line.contains("/metrics"));
+    port(line.rsplit(' ').next().unwrap())
+}
+
+fn post(port: u16, path: &str) {
+    let request = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let answer = exchange(port, request);
+    assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
+}
+
+/// A proxy before this server, and one that can be reached through TLS only, behind another one.
+fn both_tiers(server: &Server) -> [Vec<Running>; 2] {
+    let tls = Towline::new().args(["proxy", "https://127.0.0.1:0", "--tls-self-signed"]);
+    let tls = tls.arg(backend(server)).spawn();
+    let inner = format!("https://127.0.0.1:{}", port(&tls.address()));
+    [vec![proxy(&[&backend(server)])], vec![proxy(&[&inner, "--insecure"]), tls]]
+}
+
+/// Has a message echoed until the Close, answers that, and returns its code.
+fn echoed(ws: &mut Ws, message: &[u8]) -> u16 {
+    loop {
+        // A Close may be there already, and what is written after it is lost.
+        let frame = ws.encode(Frame::FIN | Frame::BINARY, message);
+        let _ = ws.stream.write_all(&frame);
+        let frame = ws.recv();
+        if frame.opcode() == Frame::CLOSE {
+            let _ = ws.stream.write_all(&ws.encode(frame.first, &frame.payload));
+            return frame.code();
+        }
+        assert!(frame.payload == message);
+    }
+}
+
+#[test]
+fn all_of_many_are_told_when_the_proxy_ends() {
+    const CLIENTS: usize = 200;
+    let server = Towline::serve(["127.0.0.1:0", "echo:"]);
+    let backend = format!("ws://127.0.0.1:{}", server.port());
+    for by_signal in [true, false] {
+        let flags = ["--admin=127.0.0.1:0", "--drain=1s", "--access-log=json"];
+        let proxy = proxy(&[&[&*backend], &flags[..]].concat());
+        let all: Vec<_> = (0..CLIENTS).map(|_| Ws::connect(&url(&proxy, "/"))).collect();
+        let talks = |(i, mut ws): (usize, Ws)| {
+            thread::spawn(move || {
+                // Every other one is quiet.
+                if i % 2 == 0 { echoed(&mut ws, &noise(400 * i)) } else { ws.until_close() }
+            })
+        };
+        let all: Vec<_> = all.into_iter().enumerate().map(talks).collect();
+        match by_signal {
+            true => proxy.signal(Signal::TERM),
+            false => post(admin(&proxy), "/drain"),
+        }
+        for client in all {
+            assert_eq!(client.join().unwrap(), 1001);
+        }
+        let ended = proxy.wait();
+        ended.code(0);
+        let closed = |line: &&str| line.contains(r#""event":"close""#) && line.contains("1001");
+        assert_eq!(ended.stderr.lines().filter(closed).count(), CLIENTS);
+    }
+}
+
+#[test]
+fn a_message_that_is_under_way_comes_before_the_goodbye() {
+    let (go_on, told) = channel();
+    let told = Mutex::new(told);
+    let server = ws_server(move |mut ws| {
+        let message = noise(300_000);
+        let frame = ws.encode(Frame::FIN | Frame::BINARY, &message);
+        let (first, rest) = frame.split_at(100_000);
+        ws.stream.write_all(first).unwrap();
+        told.lock().unwrap().recv_timeout(DEADLINE).unwrap();
+        ws.stream.write_all(rest).unwrap();
+        assert!(ws.recv().payload == message);
+        assert_eq!(ws.until_close(), 1012);
+    });
+    let backend = backend(&server);
+    let proxy = proxy(&[&backend, "--admin=127.0.0.1:0", "--drain=0"]);
+    let mut ws = Ws::connect(&url(&proxy, "/"));
+    let message = noise(300_000);
+    let frame = ws.encode(Frame::FIN | Frame::BINARY, &message);
+    let (first, rest) = frame.split_at(100_000);
+    ws.stream.write_all(first).unwrap();
+    let mut byte = [0];
+    ws.stream.peek(&mut byte).unwrap();
+    post(admin(&proxy), &format!("/backends/drain?name=ws://127.0.0.1:{}", server.port()));
+    go_on.send(()).unwrap();
+    ws.stream.write_all(rest).unwrap();
+    assert!(ws.recv().payload == message);
+    assert_eq!(ws.until_close(), 1012);
+}
+
+/// Has a conversation, and checks every word of it, until the other side is gone or it is enough.
+fn talk(ws: &mut Ws, name: &str, enough: &AtomicBool) -> usize {
+    let mut said = 0;
+    while !enough.load(SeqCst) {
+        let text = format!("{said:0>0$}", said % 5000);
+        let frame = ws.encode(Frame::FIN | Frame::TEXT, text.as_bytes());
+        if ws.stream.write_all(&frame).is_err() {
+            break;
+        }
+        let Some(frame) = ws.try_recv() else { break };
+        assert_eq!(frame.text(), format!("{name}{text}"));
+        said += 1;
+    }
+    said
+}
+
+/// A WebSocket, and the name of the backend that it has come to.
+fn open(proxy: &Running) -> (Ws, String) {
+    let mut ws = Ws::connect(&url(proxy, "/"));
+    ws.text("");
+    let name = ws.recv().text().to_owned();
+    (ws, name)
+}
+
+#[test]
+fn a_backend_that_is_killed_takes_its_clients_along_and_nobody_else() {
+    let servers = ["a ", "b "].map(|name| Towline::serve(["127.0.0.1:0", &format!("echo:{name}")]));
+    let backends = [0, 1].map(|i| format!("ws://127.0.0.1:{}", servers[i].port()));
+    let proxy = proxy(&[&backends[0], &backends[1], "--access-log=json"]);
+    let all: Vec<_> = (0..20).map(|_| open(&proxy)).collect();
+    let enough = Arc::new(AtomicBool::new(false));
+    let (busy, began) = channel();
+    let (theirs, others): (Vec<_>, Vec<_>) = all
+        .into_iter()
+        .map(|(mut ws, name)| {
+            let (enough, busy, of) = (enough.clone(), busy.clone(), name.clone());
+            let thread = thread::spawn(move || {
+                ws.text("go");
+                ws.recv();
+                busy.send(()).unwrap();
+                let said = talk(&mut ws, &name, &enough);
+                (said, ws)
+            });
+            (of, thread)
+        })
+        .partition(|(name, _)| name == "a ");
+    assert_eq!((theirs.len(), others.len()), (10, 10));
+    (0..20).for_each(|_| began.recv().unwrap());
+    servers[0].signal(Signal::KILL);
+    for (_, client) in theirs {
+        // It is over before the others have had enough.
+        client.join().unwrap();
+        assert!(!enough.load(SeqCst));
+    }
+    for _ in 0..10 {
+        assert_eq!(open(&proxy).1, "b ");
+    }
+    enough.store(true, SeqCst);
+    for (_, client) in others {
+        let (_, mut ws) = client.join().unwrap();
+        ws.text("still here");
+        assert_eq!(ws.recv().text(), "b still here");
+    }
+}
+
+#[test]
+fn a_backend_that_is_frozen_gets_nobody_and_keeps_those_it_has() {
+    let servers = ["a ", "b "].map(|name| Towline::serve(["127.0.0.1:0", &format!("echo:{name}")]));
+    let backends = [0, 1].map(|i| format!("ws://127.0.0.1:{}", servers[i].port()));
+    let flags =
+        ["--balance=round-robin", "--handshake-timeout=1s", "--max-fails=1", "--fail-pause=1m"];
+    let proxy = proxy(&[&[&*backends[0], &backends[1]], &flags[..]].concat());
+    let both = [open(&proxy), open(&proxy)];
+    let (mut ws, _) = both.into_iter().find(|(_, name)| name == "a ").unwrap();
+    servers[0].signal(Signal::STOP);
+    ws.text("are you there?");
+    for _ in 0..5 {
+        assert_eq!(open(&proxy).1, "b ");
+    }
+    proxy.stderr_line(|line| line.contains("no answer after 1s"));
+    servers[0].signal(Signal::CONT);
+    assert_eq!(ws.recv().text(), "a are you there?");
+}
+
+/// More than all sockets between two ends hold.
+const MUCH: usize = 32 << 20;
+
+/// Writes much, notes when nobody takes it for a while, and goes on.
+fn pour(ws: &mut Ws, stalled: &AtomicUsize) {
+    let mut rest = &*ws.encode(Frame::FIN | Frame::BINARY, &noise(MUCH));
+    ws.stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+    while !rest.is_empty() {
+        match ws.stream.write(rest) {
+            Ok(len) => rest = &rest[len..],
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                stalled.store(MUCH - rest.len().min(MUCH), SeqCst);
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn who_does_not_read_is_waited_for_and_holds_nobody_up() {
+    let stalled = Arc::new(AtomicUsize::new(0));
+    let (pours, go_on) = (stalled.clone(), Arc::new(AtomicBool::new(false)));
+    let may_read = go_on.clone();
+    let server = ws_server(move |mut ws| match &*ws.recv().payload {
+        b"pour" => {
+            pour(&mut ws, &pours);
+            assert_eq!(ws.until_close(), 1000);
+        }
+        b"take" => {
+            wait_until("it may read", || may_read.load(SeqCst));
+            assert!(ws.recv().payload == noise(MUCH));
+            ws.text("taken");
+            assert_eq!(ws.until_close(), 1000);
+        }
+        _ => ws.echo(),
+    });
+    for proxies in both_tiers(&server) {
+        for what in ["pour", "take"] {
+            stalled.store(0, SeqCst);
+            go_on.store(false, SeqCst);
+            let mut neighbour = Ws::connect(&url(&proxies[0], "/"));
+            neighbour.text("echo");
+            let before: Vec<_> = proxies.iter().map(|proxy| proxy.memory("VmHWM")).collect();
+            let mut ws = Ws::connect(&url(&proxies[0], "/"));
+            ws.text(what);
+            let (stalls, may_go_on) = (stalled.clone(), go_on.clone());
+            let client = thread::spawn(move || {
+                match what {
+                    "pour" => {
+                        wait_until("it may read", || may_go_on.load(SeqCst));
+                        assert!(ws.recv().payload == noise(MUCH));
+                    }
+                    _ => {
+                        pour(&mut ws, &stalls);
+                        assert_eq!(ws.recv().text(), "taken");
+                    }
+                }
+                ws.close(1000, "");
+                assert_eq!(ws.recv().code(), 1000);
+            });
+            wait_until("it is stalled", || stalled.load(SeqCst) > 0);
+            for i in 0..100 {
+                neighbour.binary(noise(i * 400));
+                assert!(neighbour.recv().payload == noise(i * 400));
+            }
+            for (proxy, before) in proxies.iter().zip(before) {
+                let now = proxy.memory("VmHWM");
+                assert!(now < before + (8 << 10), "{now} KiB after {before}");
+            }
+            go_on.store(true, SeqCst);
+            client.join().unwrap();
+        }
+    }
+}
+
+/// Descriptors and threads of a process.
+fn held(proxy: &Running) -> [usize; 2] {
+    let count = |what| {
+        let folder = format!("/proc/{}/{what}", proxy.pid().as_raw_nonzero());
+        fs::read_dir(folder).unwrap().count()
+    };
+    [count("fd"), count("task")]
+}
+
+#[test]
+fn sessions_leave_nothing_behind() {
+    let server = Towline::serve(["127.0.0.1:0", "echo:"]);
+    let backend = format!("ws://127.0.0.1:{}", server.port());
+    let proxy = proxy(&[&backend]);
+    let sessions = |count| {
+        for i in 0..count {
+            let mut ws = Ws::connect(&url(&proxy, "/"));
+            ws.text("hello");
+            assert_eq!(ws.recv().text(), "hello");
+            match i % 4 {
+                0 => ws.hang_up(),
+                1 => ws.reset(),
+                2 => drop(exchange(proxy.port(), "GET / HTTP/1.1\r\n\r\n")),
+                _ => {
+                    ws.close(1000, "");
+                    assert_eq!(ws.recv().code(), 1000);
+                }
+            }
+        }
+    };
+    let before = held(&proxy);
+    sessions(500);
+    let memory = proxy.memory("VmRSS");
+    sessions(2000);
+    wait_until("all is given back", || held(&proxy) == before);
+    assert!(proxy.memory("VmRSS") < memory + 2048, "{} KiB after {memory}", proxy.memory("VmRSS"));
+}
