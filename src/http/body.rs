@@ -135,6 +135,8 @@ impl Body {
                         self.0 = State::Over;
                     } else if *seen >= LONGEST_TRAILER {
                         return Err(malformed("too much after the last chunk"));
+                    } else if !is_field(&line) {
+                        return Err(malformed("no field after the last chunk"));
                     }
                 }
                 State::Over => return Ok(None),
@@ -179,6 +181,14 @@ fn line(buf: &mut BytesMut, most: usize) -> Result<Option<Bytes>> {
         b"\r" if end <= most => Ok(None),
         _ => Err(malformed("a line that does not end as HTTP's do")),
     }
+}
+
+/// Whether a line is a field to everybody, though all are dropped here.
+fn is_field(line: &[u8]) -> bool {
+    let token = |byte: &&u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    let name = line.iter().take_while(token).count();
+    let value = |byte: &u8| *byte == b'\t' || !byte.is_ascii_control();
+    name > 0 && line.get(name) == Some(&b':') && line.iter().all(value)
 }
 
 /// The size that a line says. What extends it is passed over.
@@ -245,6 +255,10 @@ mod tests {
             "5\rhello",
             "11111111111111111\r\n",
             "0\r\nA: b\n\r\n",
+            "0\r\n A: b\r\n",
+            "0\r\nA : b\r\n",
+            "0\r\nA: \0\r\n",
+            "0\r\nGET / HTTP/1.1\r\n",
         ] {
             for step in [1, text.len()] {
                 let fed = fed(text.as_bytes(), Length::Chunked, step);

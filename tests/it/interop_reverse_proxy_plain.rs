@@ -9,15 +9,15 @@ use crate::support::{
 };
 
 /// A program that nobody here wrote, on a port of its own.
-struct Peer {
-    url: String,
+pub(crate) struct Peer {
+    pub(crate) url: String,
     dir: TempDir,
     _running: Running,
 }
 
 /// nginx with this in its `server`.
 #[track_caller]
-fn nginx(listen: &str, server: &str) -> Peer {
+pub(crate) fn nginx(listen: &str, server: &str) -> Peer {
     peer(|dir, port| {
         let path = dir.display();
         let temp = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -39,7 +39,7 @@ fn nginx(listen: &str, server: &str) -> Peer {
 
 /// HAProxy with this behind its `bind`, and in its frontend, which may have a backend `out`.
 #[track_caller]
-fn haproxy(bind: &str, frontend: &str) -> Peer {
+pub(crate) fn haproxy(bind: &str, frontend: &str) -> Peer {
     peer(|dir, port| {
         let conf = format!(
             "defaults\n mode http\n timeout connect 5s\n timeout client 30s\n timeout server 30s\n\

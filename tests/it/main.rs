@@ -87,6 +87,9 @@ mod interop_reverse_proxy_plain;
 // Backends whose name has several addresses, which come and go.
 #[cfg(feature = "interop")]
 mod interop_reverse_proxy_names;
+// Requests that hide another one, at nginx, HAProxy and us.
+#[cfg(feature = "interop")]
+mod interop_reverse_proxy_proof;
 // Thousands of peers, and what strace and namespaces show: splice, cut links, full disks.
 #[cfg(feature = "interop")]
 mod interop_scale;
