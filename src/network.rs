@@ -51,7 +51,7 @@ impl FromStr for Network {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not a network");
+        let wrong = || format!("`{text}` is not a network, as 10.0.0.0/8, nor an address");
         let Some((address, bits)) = text.split_once('/') else {
             return text.parse().map(Self::of).map_err(|_| wrong());
         };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::serve::announce;
+use super::serve::flags::handshake;
 use crate::accept::{Listener, accept_for};
 use crate::cli::value::Backend;
 use crate::cli::{ProxyArgs, SharedArgs};
@@ -122,6 +123,11 @@ fn check(args: &ProxyArgs) -> Result<()> {
     }
     if args.server.inetd {
         return Err(Error::new(Kind::Usage, "--inetd is for `towline serve`"));
+    }
+    // Checks of backends open WebSockets, but nothing else here does.
+    if let (Some(flag), None) = (handshake(&args.shared.ws), &args.balancing.checks.health) {
+        let what = format!("{flag} needs a WebSocket to connect to");
+        return wrong(&what, "--set-header is about requests that go through");
     }
     for listener in &args.clients.redirect_http {
         listener.endpoint.check_listen_web()?;

@@ -14,7 +14,7 @@ use crate::error::{Error, Kind, Result, plain};
 use crate::signal::Signals;
 use crate::{console, report};
 
-mod flags;
+pub(super) mod flags;
 
 /// Joins every peer to the target.
 ///

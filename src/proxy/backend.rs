@@ -130,7 +130,8 @@ impl Backend {
         let trace = Trace::default();
         let call = Call { cx, near: Shape::Bytes, side: Side::Far, peer, trace: &trace };
         let patience = cx.shared.dial.connect_timeout;
-        let opening = self.endpoint.open_web(self.at, &call);
+        // By itself it is larger than all else that a client's task holds, and soon over.
+        let opening = Box::pin(self.endpoint.open_web(self.at, &call));
         let stream = in_connect_time(&call, patience, &self.name, opening).await?;
         Ok(Back { stream, buf: BytesMut::new() })
     }

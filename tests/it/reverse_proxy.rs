@@ -207,6 +207,7 @@ fn addresses_that_make_no_sense_are_refused() {
         (&["ws://:0/path", ":1"], "a proxy listens for every path"),
         (&[":0", "socks5://127.0.0.1:1"], "is a hop to dial through"),
         (&[":0", ":1*0"], "a weight is 1 to 1000"),
+        (&[":0", ":1", "-H", "A: b"], "--header needs a WebSocket to connect to"),
     ] {
         Towline::new().arg("proxy").args(args).run().code(2).stderr_has(what);
     }

@@ -113,7 +113,8 @@ fn hub(args: &HubArgs) -> Option<&'static str> {
     ])
 }
 
-fn handshake(args: &WsArgs) -> Option<&'static str> {
+/// The first flag about the handshake of a WebSocket to connect to.
+pub(in crate::command) fn handshake(args: &WsArgs) -> Option<&'static str> {
     first(&[
         ("--header", !args.header.is_empty()),
         ("--origin", args.origin.is_some()),

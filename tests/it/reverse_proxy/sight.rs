@@ -119,7 +119,7 @@ fn one_backend_is_drained_and_restored() {
     };
     let (mut one, mut other) = (Ws::connect(&url(&proxy, "/")), Ws::connect(&url(&proxy, "/")));
     let name = format!("ws://127.0.0.1:{}", a.port());
-    let answer = post(&format!("/backends/drain?name={name}"));
+    let answer = post(&format!("/backends/drain?name={}", backends[0]));
     assert!(answer.starts_with("HTTP/1.1 202 Accepted\r\n"), "{answer}");
     assert_eq!(one.until_close(), 1012);
     proxy.stderr_line(|line| line.starts_with(&name) && line.contains("drained"));
