@@ -255,7 +255,7 @@ set edit:completion:arg-completer[towline] = {|@words|
             cand --health-fall 'How many bad checks in a row take a backend out; the first check of all does it alone'
             cand --trust 'Believe what proxies in this network say of their clients, as 10.0.0.0/8; `unix` is whoever comes by a Unix socket (repeat, or separate with commas)'
             cand --send-proxy 'Say who asks in a PROXY header to backends, before TLS: v1 or v2'
-            cand --allow-origin 'Let the pages of this Origin open WebSockets, as https://example.com; `*` is any (repeat). Programs, which send none, are let in [default: any, and backends decide]'
+            cand --allow-origin 'Let the pages of this Origin open WebSockets, as `https://example.com`; `*` is any (repeat). Programs, which send none, are let in [default: any, and backends decide]'
             cand --max-per-ip 'Connections of a client at once, one being an IPv4 address or an IPv6 /64; more get a 429 [default: any number]'
             cand --max-rate 'Handshakes of WebSockets in a second; more get a 503 with a Retry-After [default: any number]'
             cand --max-rate-per-ip 'Handshakes of WebSockets of a client in a second; more get a 429 with a Retry-After [default: any number]'

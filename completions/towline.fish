@@ -257,7 +257,7 @@ complete -c towline -n "__fish_towline_using_subcommand proxy" -l health-rise -d
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l health-fall -d 'How many bad checks in a row take a backend out; the first check of all does it alone' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l trust -d 'Believe what proxies in this network say of their clients, as 10.0.0.0/8; `unix` is whoever comes by a Unix socket (repeat, or separate with commas)' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l send-proxy -d 'Say who asks in a PROXY header to backends, before TLS: v1 or v2' -r
-complete -c towline -n "__fish_towline_using_subcommand proxy" -l allow-origin -d 'Let the pages of this Origin open WebSockets, as https://example.com; `*` is any (repeat). Programs, which send none, are let in [default: any, and backends decide]' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l allow-origin -d 'Let the pages of this Origin open WebSockets, as `https://example.com`; `*` is any (repeat). Programs, which send none, are let in [default: any, and backends decide]' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-per-ip -d 'Connections of a client at once, one being an IPv4 address or an IPv6 /64; more get a 429 [default: any number]' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-rate -d 'Handshakes of WebSockets in a second; more get a 503 with a Retry-After [default: any number]' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-rate-per-ip -d 'Handshakes of WebSockets of a client in a second; more get a 429 with a Retry-After [default: any number]' -r

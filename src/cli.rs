@@ -549,7 +549,7 @@ pub struct ClientArgs {
     #[arg(long, value_name = "VERSION")]
     pub send_proxy: Option<Version>,
 
-    /// Let the pages of this Origin open WebSockets, as https://example.com; `*` is any (repeat). Programs, which send none, are let in [default: any, and backends decide]
+    /// Let the pages of this Origin open WebSockets, as `https://example.com`; `*` is any (repeat). Programs, which send none, are let in [default: any, and backends decide]
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',')]
     pub allow_origin: Vec<String>,
 
