@@ -14,11 +14,11 @@ use super::front::Front;
 use super::visit::{Open, Visit};
 use super::{Proxy, head};
 use crate::accept::join_target;
-use crate::endpoint::{grant_websocket, handshake};
+use crate::endpoint::{Side, grant_websocket, handshake};
 use crate::error::{Error, Kind, Result};
 use crate::http::{self, Request, Response};
+use crate::relay::Counts;
 use crate::relay::tunnel::Tunnel;
-use crate::report;
 use crate::site::Answer;
 
 /// Passes a WebSocket on. The connection is returned if it can bring another request: it has been
@@ -181,7 +181,8 @@ async fn open(mut front: Front, back: Back, mut response: Response, visit: Visit
         front.stream.flush().await
     };
     if !matches!(timeout(patience, sending).await, Ok(Ok(()))) {
-        return report::verbose(format_args!("{}: left in the handshake", front.peer.address));
+        let why = "gone before the 101";
+        return visit.over(&Counts::default(), None, Some(Side::Near), Some(why));
     }
     let Front { stream, buf, place, .. } = front;
     let (backend, tag) = (visit.share.backend().clone(), visit.share.tag());

@@ -1,9 +1,18 @@
 //! What can be seen of it: the access log, figures, the admin port.
 
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use rustix::net::sockopt::set_socket_linger;
 use serde_json::Value;
 
 use super::{answers, backend, ok, proxy, url};
-use crate::support::{Frame, Running, Towline, Ws, exchange, port, wait_until, ws_server};
+use crate::support::{
+    Frame, Running, Towline, Ws, exchange, port, tcp_server, wait_until, ws_server,
+};
 
 fn get(port: u16, path: &str) -> String {
     exchange(port, format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
@@ -135,4 +144,29 @@ fn one_backend_is_drained_and_restored() {
     for path in ["/backends/drain?name=ws://127.0.0.1:1", "/backends/drain"] {
         assert!(post(path).starts_with("HTTP/1.1 404 Not Found\r\n"));
     }
+}
+
+#[test]
+fn a_client_that_leaves_before_its_101_is_counted_out() {
+    let (asked, heard) = channel();
+    let (left, waits) = channel();
+    let waits = Mutex::new(waits);
+    let server = tcp_server(move |stream| {
+        asked.send(()).unwrap();
+        waits.lock().unwrap().recv().unwrap();
+        drop(Ws::accept(stream));
+    });
+    let proxy = proxy(&[&backend(&server), "--access-log=json"]);
+    let mut client = TcpStream::connect(("127.0.0.1", proxy.port())).unwrap();
+    let request = "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    client.write_all(request.as_bytes()).unwrap();
+    heard.recv().unwrap();
+    // A reset, which the kernel notes though nobody reads.
+    set_socket_linger(&client, Some(Duration::ZERO)).unwrap();
+    drop(client);
+    left.send(()).unwrap();
+    let (open, close) = (record(&proxy, "open"), record(&proxy, "close"));
+    assert_eq!(close["id"], open["id"]);
+    assert_eq!(close["error"], "gone before the 101");
 }
