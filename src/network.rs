@@ -35,6 +35,13 @@ impl Network {
         Self { first, bits: width(first) }
     }
 
+    /// The addresses that one customer can take for itself: of IPv6, a /64.
+    pub(crate) fn of_customer(address: IpAddr) -> Self {
+        let address = address.to_canonical();
+        let bits = if address.is_ipv4() { 32 } else { 64 };
+        Self { first: masked(address, bits), bits }
+    }
+
     /// Its first address.
     pub(crate) fn first(&self) -> IpAddr {
         self.first

@@ -66,7 +66,7 @@ impl Quotas {
     /// One more connection of a client; none where nobody counts.
     pub(super) fn seat(&self, client: IpAddr) -> Option<Seat> {
         let (most, seats) = self.seats.as_ref()?;
-        let client = block(client);
+        let client = Network::of_customer(client);
         let number = {
             let mut seats = lock(seats);
             let number = seats.entry(client).or_default();
@@ -83,7 +83,7 @@ impl Quotas {
     pub(super) fn admit(&self, client: Option<IpAddr>) -> Result<(), Answer> {
         let now = Instant::now();
         if let (Some(client), Some((rate, turns))) = (client, &self.each) {
-            let wait = lock(turns).admit(block(client), rate, now);
+            let wait = lock(turns).admit(Network::of_customer(client), rate, now);
             wait.map_err(|wait| too_many("too many handshakes from this address\n", Some(wait)))?;
         }
         let Some((rate, used_up)) = &self.all else { return Ok(()) };
@@ -150,13 +150,6 @@ impl Turns {
     }
 }
 
-/// The addresses that one client can take for itself: of IPv6, a /64.
-fn block(client: IpAddr) -> Network {
-    let client = client.to_canonical();
-    let bits = if client.is_ipv4() { 32 } else { 64 };
-    Network::around(client, bits).unwrap_or_else(|| Network::of(client))
-}
-
 fn too_many(why: &str, wait: Option<Duration>) -> Answer {
     let answer = Answer::text(429, "Too Many Requests", why);
     answer.with("Retry-After", later(wait.unwrap_or_default()))
@@ -212,7 +205,7 @@ mod tests {
         let start = Instant::now();
         for n in 0..100_000 {
             let now = start + Duration::from_millis(n.into());
-            let client = block(IpAddr::V4(std::net::Ipv4Addr::from_bits(n)));
+            let client = Network::of_customer(IpAddr::V4(std::net::Ipv4Addr::from_bits(n)));
             assert_eq!(turns.admit(client, rate, now), Ok(()));
         }
         assert!(turns.used_up.len() <= 2 * Turns::FEW, "{}", turns.used_up.len());

@@ -1,7 +1,7 @@
 //! How many clients may be logging in at once, and how often those of one address may fail to.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use crate::cli::SshServerArgs;
 use crate::cli::value::Startups as Limits;
 use crate::error::{Error, Kind, Result};
 use crate::lock::lock;
+use crate::network::Network;
 
 /// How long it takes until a failure is forgotten. A load balancer that looks whether we are there
 /// comes less often.
@@ -111,10 +112,7 @@ fn source(peer: &Peer) -> Option<IpAddr> {
         return None;
     }
     let address: SocketAddr = peer.address.parse().ok()?;
-    Some(match address.ip().to_canonical() {
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
-        ip => ip,
-    })
+    Some(Network::of_customer(address.ip()).first())
 }
 
 impl Startup {
