@@ -22,6 +22,7 @@ mod page;
 mod routes;
 
 pub(crate) use answer::Answer;
+pub(crate) use host::normal as normal_host;
 pub(crate) use origin::Origins;
 
 use auth::Auth;

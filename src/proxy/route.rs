@@ -8,6 +8,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::cli::value::{Backend, header_text, token};
 use crate::http::Request;
+use crate::site::normal_host;
 use crate::ssh::pattern;
 
 /// `host=a.example path=/chat/* -> ws://b:9000 ws://c:9000*2`, in the words of a shell.
@@ -114,7 +115,7 @@ impl Route {
 
 impl<'a> Asked<'a> {
     pub(super) fn of(request: &'a Request) -> Self {
-        let host = normal(without_port(request.fields.get("Host").unwrap_or_default()));
+        let host = normal_host(without_port(request.fields.get("Host").unwrap_or_default()));
         Self { request, host, path: plain(request.path()) }
     }
 }
@@ -180,8 +181,9 @@ fn host(text: &str) -> Result<String, String> {
     if without_port(text) != text {
         return Err("it is compared without the port".to_owned());
     }
-    let name = normal(text);
-    match name.is_empty() || name.contains(['/', '@']) || name.contains(char::is_whitespace) {
+    let name = normal_host(text);
+    let odd = |c: char| c.is_whitespace() || matches!(c, '/' | '@');
+    match name.is_empty() || name.ends_with('.') || name.contains(odd) {
         true => Err(format!("`{text}` is not a host name")),
         false => Ok(name),
     }
@@ -201,11 +203,6 @@ fn prefix(text: &str) -> Result<String, String> {
         return Err("it is the beginning of a path, as /chat, without * and ?".to_owned());
     }
     Ok(prefix.to_owned())
-}
-
-/// In lower case, without the dot of the root.
-fn normal(name: &str) -> String {
-    name.trim_end_matches('.').to_ascii_lowercase()
 }
 
 fn without_port(host: &str) -> &str {

@@ -41,7 +41,7 @@ impl Hosts {
 }
 
 /// In lower case, without the dot of the root.
-fn normal(name: &str) -> String {
+pub(crate) fn normal(name: &str) -> String {
     let name = name.to_ascii_lowercase();
     name.strip_suffix('.').map(str::to_owned).unwrap_or(name)
 }
