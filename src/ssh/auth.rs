@@ -8,7 +8,7 @@ use russh::keys::agent::client::AgentClient;
 use russh::keys::signature::Signer as _;
 use russh::keys::ssh_encoding::Encode;
 use russh::keys::ssh_key::private::KeypairData;
-use russh::keys::{HashAlg, PrivateKey, PublicKey, decode_secret_key, load_public_key, ssh_key};
+use russh::keys::{HashAlg, PrivateKey, PublicKey, load_public_key, ssh_key};
 use russh::{MethodKind, MethodSet, SendError, Signer};
 use zeroize::Zeroizing;
 
@@ -184,7 +184,7 @@ impl Attempt<'_> {
             Err(error) => return Err(error),
         };
         let mut signer = KeyFile { file, login: self.login, key: None, text };
-        let public = match decode_secret_key(&signer.text, None) {
+        let public = match keyfile::decode(&signer.text, None) {
             Ok(key) => signer.key.insert(key).public_key().clone(),
             // The passphrase is asked for once the server would take the key.
             Err(error) if is_locked(&error, &signer.text) => match public_half(file) {

@@ -1,10 +1,13 @@
 //! Files with secrets: private keys, passwords, passphrases.
 
+mod short_scalar;
+
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use russh::keys::{PrivateKey, decode_secret_key};
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Kind, Result, plain};
@@ -33,6 +36,18 @@ pub(super) fn read(file: &Path) -> Result<Zeroizing<String>> {
     let mut text = Zeroizing::new(String::new());
     opened.take(LONGEST).read_to_string(&mut text).map_err(unreadable)?;
     Ok(text)
+}
+
+/// Reads the text of a private key.
+///
+/// # Errors
+/// `KeyIsEncrypted` if it takes a passphrase; see [`unusable`] for the rest.
+pub(super) fn decode(
+    text: &str,
+    passphrase: Option<&str>,
+) -> std::result::Result<PrivateKey, russh::keys::Error> {
+    decode_secret_key(text, passphrase)
+        .or_else(|error| short_scalar::decode(text, passphrase).ok_or(error))
 }
 
 /// The first line of a file with a password or passphrase.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use russh::keys::{Certificate, PrivateKey, decode_secret_key};
+use russh::keys::{Certificate, PrivateKey};
 use zeroize::Zeroizing;
 
 use super::{auth, keyfile};
@@ -58,7 +58,7 @@ impl Login {
     pub(super) async fn open(&self, file: &Path, text: &str) -> Result<PrivateKey> {
         if let Some(secret) = &self.passphrase_file {
             let secret = keyfile::secret("--passphrase-file", secret)?;
-            return decode_secret_key(text, Some(&secret)).map_err(|_| {
+            return keyfile::decode(text, Some(&secret)).map_err(|_| {
                 Error::new(Kind::Auth, "the passphrase does not open this key").at(file.display())
             });
         }
@@ -69,7 +69,7 @@ impl Login {
         for _ in 0..3 {
             let question = format!("Passphrase for {}: ", file.display());
             let secret = ask(&question, true).await?;
-            match decode_secret_key(text, Some(&secret)) {
+            match keyfile::decode(text, Some(&secret)) {
                 Ok(key) => return Ok(key),
                 Err(_) => report::note(format_args!("that is not the passphrase")),
             }

@@ -26,6 +26,40 @@ fn key_files_of_every_kind_log_in() {
     }
 }
 
+/// Of the keys for P-256, one in 256 has a secret number that begins with a zero byte, which OpenSSH
+/// leaves out. This is one.
+const SHORT_SCALAR: &str = "\
+-----BEGIN OPENSSH PRIVATE KEY-----
+b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAaAAAABNlY2RzYS
+1zaGEyLW5pc3RwMjU2AAAACG5pc3RwMjU2AAAAQQR1cvboaGPaI4X/bNJ3kflA8pmcWbKF
+KO9svmWDjXmYBHilI3By4aUIiczzMVzlWZoMFq1xE9SSpCcXHjAcNSwLAAAAoKKBjseigY
+7HAAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBHVy9uhoY9ojhf9s
+0neR+UDymZxZsoUo72y+ZYONeZgEeKUjcHLhpQiJzPMxXOVZmgwWrXET1JKkJxceMBw1LA
+sAAAAfSfrUUjN9WxupGJP0vmBx2YAzXZoIK9Acii+TUZjlDgAAAAVzaG9ydAECAwQ=
+-----END OPENSSH PRIVATE KEY-----
+";
+
+#[test]
+fn a_key_whose_secret_number_is_short_logs_in() {
+    let sshd = Sshd::new();
+    let key = sshd.path("short");
+    sshd.write("short", SHORT_SCALAR);
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let public = peers::program("ssh-keygen").args(["-y", "-f", &key]).run();
+    let public = String::from_utf8(public.stdout).unwrap();
+    sshd.write("authorized_keys", &(sshd.read("authorized_keys") + &public));
+    let connect = || sshd.verb("connect").args(["-i", &key]);
+    connect().arg(sshd.then("exec:echo in")).run().code(0).stdout("in\n").stderr_is_empty();
+
+    let lock = ["-q", "-p", "-P", "", "-N", "open sesame", "-f", &key];
+    peers::program("ssh-keygen").args(lock).run().code(0);
+    for (passphrase, code, said) in [("open sesame", 0, "in\n"), ("open barley", 13, "")] {
+        sshd.write("passphrase", passphrase);
+        let connect = connect().args(["--passphrase-file", &sshd.path("passphrase")]);
+        connect.arg(sshd.then("exec:echo in")).run().code(code).stdout(said);
+    }
+}
+
 #[test]
 fn a_passphrase_opens_a_key() {
     let sshd = Sshd::new();

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::rand;
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
-use russh::keys::{Algorithm, PrivateKey, decode_secret_key};
+use russh::keys::{Algorithm, PrivateKey};
 
 use crate::error::{Error, Kind, Result, plain};
 use crate::ssh::certificate::check_strength;
@@ -21,7 +21,7 @@ use crate::ssh::keyfile;
 /// [`Kind::Usage`], [`Kind::Auth`] if others can read it.
 pub(super) fn read(file: &Path) -> Result<PrivateKey> {
     let text = keyfile::read(file)?;
-    let key = decode_secret_key(&text, None).map_err(|error| keyfile::unusable(file, &error))?;
+    let key = keyfile::decode(&text, None).map_err(|error| keyfile::unusable(file, &error))?;
     let known = |it: &Algorithm| {
         *it == key.algorithm() || (it.clone().is_rsa() && key.algorithm().is_rsa())
     };
