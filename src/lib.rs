@@ -17,6 +17,7 @@ pub mod framing;
 mod prefixed;
 pub mod relay;
 
+pub mod bench;
 pub mod console;
 pub mod hub;
 pub mod probe;

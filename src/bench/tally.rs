@@ -1,0 +1,292 @@
+//! What was counted and timed: tallies of threads and of intervals add up to that of the run.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+
+use crate::trace::Phase;
+
+/// The longest time that is told from longer ones, in microseconds: 60 s.
+pub const LONGEST: u64 = 60_000_000;
+
+/// Significant decimal digits of what histograms hold.
+pub const DIGITS: u8 = 3;
+
+/// A time that is measured again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Metric {
+    /// From when a message was to be sent until its answer was here.
+    Response,
+    /// From when a message was sent until its answer was here.
+    Service,
+    /// From when a message was to be sent until the system had taken it.
+    SendLag,
+    /// The part of it in which this program was late.
+    PacerLag,
+    /// The part of it in which the connection took nothing.
+    WriteBlock,
+    /// From the start of a connection until it was ready.
+    Handshake,
+    /// The part of it that was name resolution.
+    Dns,
+    /// The TCP or Unix connect.
+    Tcp,
+    /// Asking a proxy.
+    Proxy,
+    /// The TLS handshake.
+    Tls,
+    /// The WebSocket handshake.
+    Upgrade,
+    /// The SSH handshake.
+    Ssh,
+    /// Logging in by SSH.
+    Login,
+    /// Waiting for an SSH server to open a channel.
+    Forward,
+    /// From a Ping until its Pong.
+    Ping,
+    /// From our Close until the connection was over.
+    Close,
+}
+
+impl Metric {
+    /// All of them.
+    pub const ALL: [Self; 16] = [
+        Self::Response,
+        Self::Service,
+        Self::SendLag,
+        Self::PacerLag,
+        Self::WriteBlock,
+        Self::Handshake,
+        Self::Dns,
+        Self::Tcp,
+        Self::Proxy,
+        Self::Tls,
+        Self::Upgrade,
+        Self::Ssh,
+        Self::Login,
+        Self::Forward,
+        Self::Ping,
+        Self::Close,
+    ];
+
+    /// Its name in reports, and its tag in histogram logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Response => "response",
+            Self::Service => "service",
+            Self::SendLag => "send_lag",
+            Self::PacerLag => "pacer_lag",
+            Self::WriteBlock => "write_block",
+            Self::Handshake => "handshake",
+            Self::Dns => "dns",
+            Self::Tcp => "tcp",
+            Self::Proxy => "proxy",
+            Self::Tls => "tls",
+            Self::Upgrade => "upgrade",
+            Self::Ssh => "ssh",
+            Self::Login => "login",
+            Self::Forward => "forward",
+            Self::Ping => "ping",
+            Self::Close => "close",
+        }
+    }
+
+    /// The one of a name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|metric| metric.name() == name)
+    }
+}
+
+impl From<Phase> for Metric {
+    fn from(phase: Phase) -> Self {
+        match phase {
+            Phase::Dns => Self::Dns,
+            Phase::Tcp => Self::Tcp,
+            Phase::Proxy => Self::Proxy,
+            Phase::Tls => Self::Tls,
+            Phase::Upgrade => Self::Upgrade,
+            Phase::Ssh => Self::Ssh,
+            Phase::Login => Self::Login,
+            Phase::Forward => Self::Forward,
+        }
+    }
+}
+
+/// How often something has happened.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Messages that were handed over to the system.
+    pub sent: u64,
+    /// Messages that have come, whatever they were.
+    pub received: u64,
+    /// Messages that were due and could not be sent.
+    pub dropped: u64,
+    /// Messages whose answer has not come.
+    pub lost: u64,
+    /// Messages whose answer came after `--late`; they are in no histogram.
+    pub late: u64,
+    /// Answers that came again.
+    pub duplicate: u64,
+    /// Answers that came before that of an earlier message.
+    pub reordered: u64,
+    /// Answers that were not what was sent, or no answer to anything.
+    pub corrupt: u64,
+    /// Failures of all kinds; see `errors` of the report.
+    pub errors: u64,
+    /// Times above [`LONGEST`], which histograms hold as that.
+    pub saturated: u64,
+    /// Bytes of payload that were sent.
+    pub bytes_sent: u64,
+    /// Bytes of payload that have come.
+    pub bytes_received: u64,
+    /// Connections that were opened.
+    pub opened: u64,
+    /// Connections that could not be opened.
+    pub failed: u64,
+    /// Connections that the other side has ended before we did.
+    pub closed: u64,
+}
+
+impl Counts {
+    /// Adds what somebody else has counted.
+    pub fn add(&mut self, other: &Self) {
+        let Self {
+            sent,
+            received,
+            dropped,
+            lost,
+            late,
+            duplicate,
+            reordered,
+            corrupt,
+            errors,
+            saturated,
+            bytes_sent,
+            bytes_received,
+            opened,
+            failed,
+            closed,
+        } = other;
+        self.sent += sent;
+        self.received += received;
+        self.dropped += dropped;
+        self.lost += lost;
+        self.late += late;
+        self.duplicate += duplicate;
+        self.reordered += reordered;
+        self.corrupt += corrupt;
+        self.errors += errors;
+        self.saturated += saturated;
+        self.bytes_sent += bytes_sent;
+        self.bytes_received += bytes_received;
+        self.opened += opened;
+        self.failed += failed;
+        self.closed += closed;
+    }
+}
+
+/// What kind of failure something was.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Cause {
+    /// When it happened: `dns`, `tcp`, `tls`, `upgrade`, ..., `run` or `close`.
+    pub phase: String,
+    /// What it was: `refused`, `timeout`, `status`, `reset`, `closed`, ...
+    pub cause: String,
+    /// The HTTP status, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The close code, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<u16>,
+}
+
+/// How often there was a failure of one kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failures {
+    /// How often.
+    pub count: u64,
+    /// What the first of them said.
+    pub first: String,
+}
+
+/// All that one thread has found out, or all threads together.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// What was counted.
+    pub counts: Counts,
+    /// Failures by kind.
+    pub errors: BTreeMap<Cause, Failures>,
+    /// A histogram for each metric that was measured, in microseconds. They are large.
+    times: [Option<Box<Histogram<u64>>>; Metric::ALL.len()],
+}
+
+impl Tally {
+    /// Takes down a time, in nanoseconds. Below 1 µs it counts as that.
+    pub fn time(&mut self, metric: Metric, nanos: u64) {
+        self.times(metric, nanos, 1);
+    }
+
+    /// Takes down the same time more than once.
+    pub fn times(&mut self, metric: Metric, nanos: u64, count: u64) {
+        let micros = ((nanos + 500) / 1000).max(1);
+        if micros > LONGEST {
+            self.counts.saturated += count;
+        }
+        let histogram = self.times[metric as usize].get_or_insert_with(|| Box::new(empty()));
+        histogram.saturating_record_n(micros.min(LONGEST), count);
+    }
+
+    /// Takes down a failure.
+    pub fn fail(&mut self, cause: Cause, what: impl FnOnce() -> String) {
+        self.counts.errors += 1;
+        let failures = self.errors.entry(cause);
+        failures.or_insert_with(|| Failures { count: 0, first: what() }).count += 1;
+    }
+
+    /// What is known of a metric, if it was ever measured.
+    pub fn histogram(&self, metric: Metric) -> Option<&Histogram<u64>> {
+        self.times[metric as usize].as_deref()
+    }
+
+    /// Adds a histogram of a metric that was measured elsewhere.
+    ///
+    /// # Errors
+    /// It holds times above [`LONGEST`].
+    pub fn merge(
+        &mut self,
+        metric: Metric,
+        other: &Histogram<u64>,
+    ) -> Result<(), hdrhistogram::AdditionError> {
+        self.times[metric as usize].get_or_insert_with(|| Box::new(empty())).add(other)
+    }
+
+    /// Adds all that somebody else has found out.
+    pub fn add(&mut self, other: &Self) {
+        self.counts.add(&other.counts);
+        for (cause, failures) in &other.errors {
+            match self.errors.get_mut(cause) {
+                Some(known) => known.count += failures.count,
+                None => drop(self.errors.insert(cause.clone(), failures.clone())),
+            }
+        }
+        for metric in Metric::ALL {
+            if let Some(histogram) = other.histogram(metric) {
+                self.merge(metric, histogram).expect("all histograms are of one kind");
+            }
+        }
+    }
+
+    /// Forgets everything, and keeps the memory.
+    pub fn clear(&mut self) {
+        self.counts = Counts::default();
+        self.errors.clear();
+        self.times.iter_mut().flatten().for_each(|histogram| histogram.reset());
+    }
+}
+
+fn empty() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LONGEST, DIGITS).expect("the bounds are sound")
+}
