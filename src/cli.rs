@@ -24,6 +24,7 @@ use crate::proxy::{Check, Policy, route};
 use crate::ssh::Reach;
 use crate::ssh::forward::{Dynamic, Local, Remote, Stdio};
 
+pub mod bench;
 pub mod examples;
 mod file;
 pub mod value;
@@ -128,6 +129,11 @@ pub fn values<T: ValueEnum>() -> Vec<(String, String)> {
     values.map(|value| (value.get_name().to_owned(), help(&value))).collect()
 }
 
+/// What a value of a flag is called.
+pub fn name_of(value: impl ValueEnum) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
     .usage(AnsiColor::Green.on_default().bold())
@@ -142,6 +148,7 @@ pub enum Command {
     Serve(Box<ServeArgs>),
     Proxy(Box<ProxyArgs>),
     Tunnel(Box<TunnelArgs>),
+    Bench(Box<bench::BenchArgs>),
     /// Print the completion script of a shell
     Completions {
         /// Which shell
@@ -182,6 +189,9 @@ pub enum ManPage {
     /// towline-tunnel(1)
     #[value(alias = "towline-tunnel")]
     Tunnel,
+    /// towline-bench(1)
+    #[value(alias = "towline-bench")]
+    Bench,
     /// towline-addresses(7): schemes, chains, framings, ends of streams
     #[value(alias = "towline-addresses")]
     Addresses,
@@ -201,6 +211,8 @@ pub enum Topic {
     Proxy,
     /// The verb
     Tunnel,
+    /// The verb
+    Bench,
     /// The verb
     Completions,
     /// The verb
@@ -962,6 +974,9 @@ pub struct SharedArgs {
     pub ssh: SshArgs,
 
     #[command(flatten)]
+    pub ssh_pool: SshPoolArgs,
+
+    #[command(flatten)]
     pub nats: NatsArgs,
 
     #[command(flatten)]
@@ -1120,13 +1135,18 @@ pub struct SshArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub known_hosts: Vec<PathBuf>,
 
-    /// How many SSH sessions to spread the channels to one host over
-    #[arg(long, value_name = "N", default_value = "1", value_parser = value::at_least_one)]
-    pub connections: usize,
-
     /// Ask a quiet SSH server for a sign of life; three without an answer end the session, 0 never asks [default: 20s]
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub ssh_keepalive: Option<Duration>,
+}
+
+/// SSH sessions
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "SSH")]
+pub struct SshPoolArgs {
+    /// How many SSH sessions to spread the channels to one host over
+    #[arg(long, value_name = "N", default_value = "1", value_parser = value::at_least_one)]
+    pub connections: usize,
 }
 
 /// What to do about the key of an SSH server

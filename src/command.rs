@@ -3,6 +3,7 @@
 use crate::cli::{Cli, Command};
 use crate::error::Result;
 
+pub mod bench;
 mod completions;
 pub mod connect;
 mod help;
@@ -21,6 +22,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Serve(args) => serve::run(*args).await,
         Command::Proxy(args) => proxy::run(*args).await,
         Command::Tunnel(args) => tunnel::run(*args).await,
+        Command::Bench(args) => bench::run(*args).await,
         Command::Completions { shell } => completions::run(shell),
         Command::Man { page, dir } => man::run(page, dir.as_deref()),
         Command::Help { topic } => help::run(topic),

@@ -7,11 +7,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accept::Peers;
 use crate::accept::proxy_header::Version;
+use crate::cli::bench::BenchArgs;
 use crate::cli::{
     ConnectArgs, ConsoleArgs, EchoArgs, HttpArgs, HubArgs, ProxyArgs, ServeArgs, ServerArgs,
     ServerTlsArgs, SharedArgs, TunnelArgs,
 };
-use crate::endpoint::{Children, Endpoint, Outages};
+use crate::endpoint::{Children, Endpoint, Local, Outages};
 use crate::error::Result;
 use crate::hub::{self, Hubs, Names};
 use crate::inherited::Inherited;
@@ -32,6 +33,8 @@ pub struct Context {
     pub console: Option<ConsoleArgs>,
     /// Whether payload is kept from stdout: a probe with `--quiet`.
     pub mute: bool,
+    /// Where connections are made from.
+    pub(crate) local: Local,
     /// Whether backends are told for whom a connection is made, before all else.
     pub(crate) send_proxy: Option<Version>,
     /// How `echo:` answers.
@@ -145,6 +148,15 @@ impl Context {
         Ok(Self { send_proxy: args.clients.send_proxy, ..cx })
     }
 
+    /// For `bench`.
+    pub(crate) fn for_bench(args: &BenchArgs) -> Self {
+        let shared = args.reach.shared(args.messages.max_message);
+        let addresses = args.machine.local_addr.iter().flat_map(|range| range.0.iter().copied());
+        let local = Local::new(addresses.collect());
+        let cx = Self::new(shared, ServerTlsArgs::default(), EchoArgs::default(), None);
+        Self { local, kill: CancellationToken::new(), ..cx }
+    }
+
     /// For peers that have targets of their own.
     fn without_target(
         shared: SharedArgs,
@@ -170,7 +182,7 @@ impl Context {
         let stop = CancellationToken::new();
         Self {
             tls: Tls::new(shared.tls.clone(), tls),
-            ssh: Sessions::new(&shared.ssh),
+            ssh: Sessions::new(&shared.ssh, shared.ssh_pool.connections),
             children: Children::new(&shared.exec),
             outages: Arc::default(),
             peers: Peers::new(serve.as_ref().map_or(0, |serve| serve.server.max_peers)),
@@ -179,6 +191,7 @@ impl Context {
             serve,
             console: None,
             mute: false,
+            local: Local::default(),
             send_proxy: None,
             echo,
             metrics: Metrics::default(),

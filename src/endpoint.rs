@@ -21,6 +21,7 @@ use crate::trace::Trace;
 
 mod address;
 mod any;
+mod bare;
 mod echo;
 mod exec;
 mod file;
@@ -39,12 +40,13 @@ mod ws;
 pub use proxy::Rule;
 pub use ws::Text;
 
+pub(crate) use bare::Bare;
 pub(crate) use exec::{Children, pass_on_lines, said};
 pub(crate) use nats::Outages;
 pub(crate) use ssh::Socks;
 pub(crate) use stdio::Console;
 use tcp::Tcp;
-pub(crate) use tcp::{HostPort, bind as bind_tcp, tune as tune_tcp};
+pub(crate) use tcp::{HostPort, Local, bind as bind_tcp, tune as tune_tcp};
 pub(crate) use unix::{Bound as BoundUnix, bind as bind_unix, dial as dial_unix};
 pub(crate) use ws::{grant as grant_websocket, handshake};
 

@@ -26,9 +26,12 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<()> {
     let mut runtime = match &cli.command {
         // One join is one task, which a second thread would only have to wake.
-        Command::Connect(_) => Builder::new_current_thread(),
+        // Load is made by threads of its own.
+        Command::Connect(_) | Command::Bench(_) => Builder::new_current_thread(),
         // All that goes through one session is one stream, too.
-        Command::Tunnel(args) if args.shared.ssh.connections == 1 => Builder::new_current_thread(),
+        Command::Tunnel(args) if args.shared.ssh_pool.connections == 1 => {
+            Builder::new_current_thread()
+        }
         _ => Builder::new_multi_thread(),
     };
     if let Command::Proxy(args) = &cli.command {

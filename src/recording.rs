@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use tokio::time::{Instant, Sleep};
 
-use crate::duplex::{ByteStream, Message, MessageStream, Watch, Watched, voiced};
+use crate::duplex::{Body, ByteStream, Message, MessageStream, Watch, Watched, voiced};
 use crate::endpoint::Console;
 use crate::error::{Error, Kind, Result, plain};
 use crate::framing::{Clock, Decoder, Direction, Envelope, Framed};
@@ -107,6 +107,21 @@ pub(crate) fn replay(path: &Path, speed: f64, decoder: Decoder) -> Result<Messag
     let records = read(BufReader::new(file), speed, path)?.into_iter();
     let output = Framed::new(ByteStream::other(Console::new()), decoder);
     Ok(voiced(Replay { records, next: None, started: None }, Box::new(output)))
+}
+
+/// The messages that were sent in a recording, and of each whether it is text.
+///
+/// # Errors
+/// [`Kind::Usage`], naming the file and the line.
+pub(crate) fn outgoing(path: &Path) -> Result<Vec<(bool, Bytes)>> {
+    let file = File::open(path).map_err(|error| unusable(path, &error))?;
+    let records = read(BufReader::new(file), f64::INFINITY, path)?;
+    let messages = records.into_iter().filter_map(|record| match record.message.body {
+        Body::Text(text) => Some((true, text.into())),
+        Body::Binary(bytes) => Some((false, bytes)),
+        _ => None,
+    });
+    Ok(messages.collect())
 }
 
 fn read(mut input: impl BufRead, speed: f64, path: &Path) -> Result<Vec<Record>> {

@@ -198,7 +198,7 @@ struct Listening<'a> {
 }
 
 /// A record with its fields in the order of their declaration.
-fn json(fields: &impl Serialize) {
+pub(crate) fn json(fields: &impl Serialize) {
     record(&serde_json::to_string(fields).unwrap_or_default());
 }
 
@@ -234,7 +234,7 @@ pub fn cut(text: &str, most: usize) -> String {
     }
 }
 
-/// Prints a page the user asked for (a completion script, a manual page) on stdout.
+/// Prints a page the user asked for (a completion script, a manual page, the report of a run) on stdout.
 pub fn page(text: &[u8]) -> Result<()> {
     io::stdout().lock().write_all(text).map_err(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => Error::new(crate::error::Kind::ClosedOutput, "closed"),

@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::tally::{Cause, Counts, Failures};
+use super::tally::{Cause, Counts, Failures, Metric, Tally};
+use hdrhistogram::Histogram;
 
 /// The version of the schema that reports of this program have.
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// One run, or several segments of one.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, Default)]
 pub struct Report {
     /// See [`SCHEMA_VERSION`].
     pub schema_version: u32,
@@ -73,20 +74,22 @@ pub struct Report {
 }
 
 /// How messages are timed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// By a schedule that answers do not change.
+    #[default]
     Open,
     /// Each after the answer to an earlier one.
     Closed,
 }
 
 /// Whether figures can be believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Default)]
 #[serde(rename_all = "kebab-case")]
 pub enum Validity {
     /// They can.
+    #[default]
     Ok,
     /// There are too few samples for the percentiles that are shown or asked for.
     TooFewSamples,
@@ -95,7 +98,7 @@ pub enum Validity {
 }
 
 /// Messages a second.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, Default)]
 pub struct Rate {
     /// What was asked for; none in a closed loop.
     pub target: Option<f64>,
@@ -202,7 +205,7 @@ pub struct Interval {
 }
 
 /// What a run has cost the machine that made it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, Default)]
 pub struct Client {
     /// Threads that sent and received.
     pub threads: usize,
@@ -247,7 +250,7 @@ pub struct GateOutcome {
 }
 
 /// What was asked for. Runs whose configurations are alike can be compared and merged.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Default)]
 pub struct Config {
     /// Where to, with weights.
     pub targets: Vec<String>,
@@ -280,4 +283,43 @@ pub struct Config {
     pub verify: bool,
     /// What this run is of the whole, as `2/4`.
     pub segment: Option<String>,
+}
+
+impl Summary {
+    /// Of what was measured.
+    pub fn of(times: &Histogram<u64>) -> Self {
+        // Ten samples lie above what is called a percentile.
+        let at = |quantile: f64| {
+            let enough = times.len() as f64 * (1.0 - quantile) >= 10.0 - 1e-6;
+            enough.then(|| times.value_at_quantile(quantile))
+        };
+        Self {
+            count: times.len(),
+            min: times.min(),
+            mean: times.mean(),
+            stdev: times.stdev(),
+            p50: at(0.5),
+            p75: at(0.75),
+            p90: at(0.9),
+            p95: at(0.95),
+            p99: at(0.99),
+            p999: at(0.999),
+            p9999: at(0.9999),
+            max: times.max(),
+        }
+    }
+}
+
+impl Report {
+    /// Takes over what a tally holds.
+    pub fn fill(&mut self, tally: &Tally) {
+        self.counts = tally.counts.clone();
+        self.response_us = tally.summary(Metric::Response);
+        self.service_us = tally.summary(Metric::Service);
+        self.send_lag_us = tally.summary(Metric::SendLag);
+        self.pacer_lag_us = tally.summary(Metric::PacerLag);
+        self.write_block_us = tally.summary(Metric::WriteBlock);
+        self.handshake_us = tally.summary(Metric::Handshake);
+        self.ping_us = tally.summary(Metric::Ping);
+    }
 }

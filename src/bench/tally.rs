@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use super::report::Summary;
 use crate::trace::Phase;
 
 /// The longest time that is told from longer ones, in microseconds: 60 s.
@@ -92,6 +93,11 @@ impl Metric {
             Self::Ping => "ping",
             Self::Close => "close",
         }
+    }
+
+    /// Whether it is about making connections, and not about what goes through them.
+    fn is_of_connections(self) -> bool {
+        (Self::Handshake..=Self::Forward).contains(&self)
     }
 
     /// The one of a name.
@@ -251,6 +257,11 @@ impl Tally {
         self.times[metric as usize].as_deref()
     }
 
+    /// What a metric comes to, if it was ever measured.
+    pub fn summary(&self, metric: Metric) -> Option<Summary> {
+        self.histogram(metric).filter(|times| !times.is_empty()).map(Summary::of)
+    }
+
     /// Adds a histogram of a metric that was measured elsewhere.
     ///
     /// # Errors
@@ -266,24 +277,43 @@ impl Tally {
     /// Adds all that somebody else has found out.
     pub fn add(&mut self, other: &Self) {
         self.counts.add(&other.counts);
+        self.add_errors(other);
+        Metric::ALL.into_iter().for_each(|metric| self.add_times(metric, other));
+    }
+
+    /// Adds what concerns connections: how many there are, how long they took, how they failed.
+    pub(super) fn add_connections(&mut self, other: &Self) {
+        let Counts { opened, failed, closed, errors, .. } = other.counts;
+        self.counts.add(&Counts { opened, failed, closed, errors, ..Counts::default() });
+        self.add_errors(other);
+        for metric in Metric::ALL.into_iter().filter(|metric| metric.is_of_connections()) {
+            self.add_times(metric, other);
+        }
+    }
+
+    /// Takes what concerns connections from somebody who knows all of it.
+    pub(super) fn take_connections(&mut self, other: &Self) {
+        let Counts { opened, failed, closed, errors, .. } = other.counts;
+        self.counts = Counts { opened, failed, closed, errors, ..self.counts.clone() };
+        self.errors.clone_from(&other.errors);
+        for metric in Metric::ALL.into_iter().filter(|metric| metric.is_of_connections()) {
+            self.times[metric as usize].clone_from(&other.times[metric as usize]);
+        }
+    }
+
+    fn add_errors(&mut self, other: &Self) {
         for (cause, failures) in &other.errors {
             match self.errors.get_mut(cause) {
                 Some(known) => known.count += failures.count,
                 None => drop(self.errors.insert(cause.clone(), failures.clone())),
             }
         }
-        for metric in Metric::ALL {
-            if let Some(histogram) = other.histogram(metric) {
-                self.merge(metric, histogram).expect("all histograms are of one kind");
-            }
-        }
     }
 
-    /// Forgets everything, and keeps the memory.
-    pub fn clear(&mut self) {
-        self.counts = Counts::default();
-        self.errors.clear();
-        self.times.iter_mut().flatten().for_each(|histogram| histogram.reset());
+    fn add_times(&mut self, metric: Metric, other: &Self) {
+        if let Some(histogram) = other.histogram(metric) {
+            self.merge(metric, histogram).expect("all histograms are of one kind");
+        }
     }
 }
 

@@ -41,6 +41,34 @@ pub const CONNECT: &[Example] = &[
     },
 ];
 
+/// Of `towline bench`.
+pub const BENCH: &[Example] = &[
+    Example {
+        what: "1,000 messages a second for ten seconds over one connection",
+        line: "towline bench ws://127.0.0.1:8010/",
+    },
+    Example {
+        what: "5,000 messages a second over 200 connections, for a minute",
+        line: "towline bench ws://127.0.0.1:8010/ --rate 5k -c 200 -d 60s",
+    },
+    Example {
+        what: "JSON requests whose answers carry their number",
+        line: r#"towline bench wss://api.example.com/v1 --payload '{"id":{seq},"op":"ping"}' --match json:/id"#,
+    },
+    Example {
+        what: "As many messages as will go through, which says nothing of latency under load",
+        line: "towline bench ws://127.0.0.1:8010/ -c 100 --in-flight 64",
+    },
+    Example {
+        what: "How fast what one connection says comes to 500 others",
+        line: "towline bench ws://127.0.0.1:8010/room --workload fan-out -c 500 --rate 20",
+    },
+    Example {
+        what: "Hold 15,000 idle connections for ten minutes",
+        line: "towline bench ws://127.0.0.1:8010/ --soak -c 15000 -d 10m",
+    },
+];
+
 /// Of `towline proxy`.
 pub const PROXY: &[Example] = &[
     Example {

@@ -17,6 +17,7 @@ pub(super) fn run(topic: Option<Topic>) -> Result<()> {
         Some(Topic::Serve) => verb(Some("serve")),
         Some(Topic::Proxy) => verb(Some("proxy")),
         Some(Topic::Tunnel) => verb(Some("tunnel")),
+        Some(Topic::Bench) => verb(Some("bench")),
         Some(Topic::Completions) => verb(Some("completions")),
         Some(Topic::Man) => verb(Some("man")),
         Some(Topic::Addresses) => addresses::page().text(),

@@ -25,6 +25,7 @@ const PAGES: &[(&str, ManPage)] = &[
     ("towline-serve.1", ManPage::Serve),
     ("towline-proxy.1", ManPage::Proxy),
     ("towline-tunnel.1", ManPage::Tunnel),
+    ("towline-bench.1", ManPage::Bench),
     ("towline-addresses.7", ManPage::Addresses),
     ("towline-ssh.7", ManPage::Ssh),
 ];
@@ -62,6 +63,7 @@ fn roff(page: ManPage) -> Vec<u8> {
             of_flags(Some("proxy"), &parts)
         }
         ManPage::Tunnel => of_flags(Some("tunnel"), &verb(examples::TUNNEL, std::iter::empty())),
+        ManPage::Bench => of_flags(Some("bench"), &verb(examples::BENCH, std::iter::empty())),
         ManPage::Addresses => addresses::page().roff(),
         ManPage::Ssh => ssh::page().roff(),
     }

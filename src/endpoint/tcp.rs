@@ -5,6 +5,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use futures_util::stream::{self, FuturesUnordered, StreamExt};
@@ -152,7 +154,7 @@ impl Ground {
     /// Opens a connection to a host from here, or takes the stream that is there already.
     pub(crate) async fn open(self, to: &HostPort, call: &Call<'_>) -> Result<ByteStream> {
         match self {
-            Self::Here => to.dial(call.trace).await.map(ByteStream::Tcp),
+            Self::Here => to.dial(call.cx.local.next(), call.trace).await.map(ByteStream::Tcp),
             Self::Network(network) => network.open(to, call).await,
             Self::Machine(session) => session.open_tcp(to, call.trace).await,
             Self::Stream(stream) => Ok(stream),
@@ -220,8 +222,9 @@ impl HostPort {
     }
 
     /// Connects to the first address that answers, families in turn, a new attempt every 250 ms
-    /// or as soon as one fails (RFC 8305, "Happy Eyeballs").
-    pub(crate) async fn dial(&self, trace: &Trace) -> Result<TcpStream> {
+    /// or as soon as one fails (RFC 8305, "Happy Eyeballs"); `from` an address of this machine, if
+    /// one is given.
+    pub(crate) async fn dial(&self, from: Option<IpAddr>, trace: &Trace) -> Result<TcpStream> {
         const STAGGER: Duration = Duration::from_millis(250);
         let resolving = trace.enter(Phase::Dns);
         let addresses = self.resolve().await.map_err(|error| {
@@ -237,7 +240,7 @@ impl HostPort {
         let mut failure = None;
         loop {
             if let Some(address) = waiting.next() {
-                attempts.push(TcpStream::connect(address));
+                attempts.push(connect(address, from));
             }
             let stagger = async {
                 match waiting.len() {
@@ -261,6 +264,37 @@ impl HostPort {
         }
         let why = failure.map_or_else(|| "it has no address".to_owned(), |error| plain(&error));
         Err(Error::new(Kind::Refused, why))
+    }
+}
+
+async fn connect(to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> {
+    let Some(from) = from else { return TcpStream::connect(to).await };
+    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // The port is chosen once it is known where to: one that is in use towards another place will do.
+    #[cfg(target_os = "linux")]
+    nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::IpBindAddressNoPort, &true)?;
+    socket.bind((from, 0).into())?;
+    socket.connect(to).await
+}
+
+/// Addresses of this machine that connections are made from, in turn.
+#[derive(Debug, Default)]
+pub(crate) struct Local {
+    addresses: Vec<IpAddr>,
+    used: AtomicUsize,
+}
+
+impl Local {
+    /// From these; from whatever the system chooses if there are none.
+    pub(crate) fn new(addresses: Vec<IpAddr>) -> Self {
+        Self { addresses, used: AtomicUsize::new(0) }
+    }
+
+    fn next(&self) -> Option<IpAddr> {
+        match self.addresses.as_slice() {
+            [] => None,
+            some => some.get(self.used.fetch_add(1, Relaxed) % some.len()).copied(),
+        }
     }
 }
 

@@ -19,6 +19,8 @@ mod read_ahead;
 mod server;
 mod socket;
 
+pub(super) use client::Upgraded;
+
 /// A reference-counted `str`, so that text is checked once, where it enters.
 pub type Text = tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -83,6 +85,11 @@ impl Scheme for Ws {
 }
 
 impl Ws {
+    /// Plays the client's part of the handshake, and leaves frames to the caller.
+    pub(super) async fn upgrade(&self, ground: Ground, call: &Call<'_>) -> Result<Upgraded> {
+        client::upgrade(self, ground, call).await
+    }
+
     /// A listener that stands on another one and takes every path.
     pub(super) fn with_any_path() -> Self {
         Self { secure: false, login: None, host: String::new(), port: None, path: String::new() }

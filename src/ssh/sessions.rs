@@ -25,6 +25,8 @@ type Shared = Arc<AsyncMutex<Vec<Arc<Session>>>>;
 pub(crate) struct Sessions {
     by_chain: Mutex<HashMap<String, Shared>>,
     args: SshArgs,
+    /// How many sessions one chain may have.
+    most: usize,
     /// Read when it is first needed.
     config: OnceLock<Result<Config>>,
     /// Where a session that cannot begin is tried again for as long as somebody waits for it.
@@ -40,11 +42,12 @@ struct Kept {
 }
 
 impl Sessions {
-    /// None yet.
-    pub(crate) fn new(args: &SshArgs) -> Self {
+    /// None yet; of one chain there will be so many at most.
+    pub(crate) fn new(args: &SshArgs, most: usize) -> Self {
         Self {
             by_chain: Mutex::default(),
             args: args.clone(),
+            most,
             config: OnceLock::new(),
             kept: OnceLock::new(),
         }
@@ -81,7 +84,7 @@ impl Sessions {
         sessions.retain(|session| session.is_alive() && !session.is_worn());
         let idlest = sessions.iter().min_by_key(|session| session.channels());
         if let Some(session) = idlest
-            && (session.channels() == 0 || sessions.len() >= self.args.connections)
+            && (session.channels() == 0 || sessions.len() >= self.most)
         {
             return Ok(session.clone());
         }

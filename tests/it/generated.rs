@@ -17,6 +17,7 @@ const MAN: &[(&str, &str)] = &[
     ("serve", "towline-serve.1"),
     ("proxy", "towline-proxy.1"),
     ("tunnel", "towline-tunnel.1"),
+    ("bench", "towline-bench.1"),
     ("addresses", "towline-addresses.7"),
     ("ssh", "towline-ssh.7"),
 ];

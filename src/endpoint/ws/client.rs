@@ -28,6 +28,25 @@ const BODY_TIME: Duration = Duration::from_secs(1);
 
 /// Connects, following redirects.
 pub(super) async fn connect(ws: &Ws, ground: Ground, call: &Call<'_>) -> Result<Duplex> {
+    let Upgraded { stream, read, bytes } = upgrade(ws, ground, call).await?;
+    let socket = Socket::new(stream, read, Role::Client, bytes, call.cx);
+    Ok(match bytes {
+        true => Duplex::Bytes(framing::as_bytes(Box::new(socket))),
+        false => Duplex::Messages(Box::new(socket)),
+    })
+}
+
+/// A stream on which WebSocket is spoken from here on.
+pub(in crate::endpoint) struct Upgraded {
+    pub(in crate::endpoint) stream: ByteStream,
+    /// What came after the head of the answer already.
+    pub(in crate::endpoint) read: Vec<u8>,
+    /// Whether it was agreed that messages are no more than bytes.
+    bytes: bool,
+}
+
+/// Plays the client's part of the handshake, following redirects.
+pub(super) async fn upgrade(ws: &Ws, ground: Ground, call: &Call<'_>) -> Result<Upgraded> {
     let mut ws = ws.clone();
     let mut redirects = call.cx.shared.ws.max_redirects;
     // Credentials are for the host they were given for, not for one that it names.
@@ -41,7 +60,7 @@ pub(super) async fn connect(ws: &Ws, ground: Ground, call: &Call<'_>) -> Result<
             ground => ground,
         };
         match attempt(&ws, ground, trusted, &offered, call).await {
-            Ok(Attempt::Open(duplex)) => return Ok(duplex),
+            Ok(Attempt::Open(upgraded)) => return Ok(upgraded),
             // A server that will have none of our own subprotocols has them left out.
             Err(error) if error.kind() == Kind::Status(400) && is_ours(&offered) && here => {
                 offered.clear();
@@ -70,7 +89,7 @@ pub(super) async fn connect(ws: &Ws, ground: Ground, call: &Call<'_>) -> Result<
 }
 
 enum Attempt {
-    Open(Duplex),
+    Open(Upgraded),
     Redirect(String),
 }
 
@@ -108,11 +127,7 @@ async fn attempt(
     })?;
     call.trace.facts().subprotocol = granted.map(str::to_owned);
     let bytes = granted == Some(BYTES);
-    let socket = Socket::new(stream, buf.to_vec(), Role::Client, bytes, call.cx);
-    Ok(Attempt::Open(match bytes {
-        true => Duplex::Bytes(framing::as_bytes(Box::new(socket))),
-        false => Duplex::Messages(Box::new(socket)),
-    }))
+    Ok(Attempt::Open(Upgraded { stream, read: buf.to_vec(), bytes }))
 }
 
 /// What answered is not a WebSocket server that keeps to HTTP.

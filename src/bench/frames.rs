@@ -1,0 +1,341 @@
+//! The frames of a WebSocket client (RFC 6455 section 5), as cheap as they can be: a load generator
+//! whose own work shows in the figures measures itself.
+
+use std::fmt;
+
+use crate::duplex::Close;
+
+/// What a frame is, by its opcode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Opcode {
+    Continuation = 0,
+    Text = 1,
+    Binary = 2,
+    Close = 8,
+    Ping = 9,
+    Pong = 10,
+}
+
+impl Opcode {
+    fn of(byte: u8) -> Option<Self> {
+        Some(match byte {
+            0 => Self::Continuation,
+            1 => Self::Text,
+            2 => Self::Binary,
+            8 => Self::Close,
+            9 => Self::Ping,
+            10 => Self::Pong,
+            _ => return None,
+        })
+    }
+
+    fn is_control(self) -> bool {
+        self as u8 >= 8
+    }
+}
+
+/// Appends a whole message as one masked frame.
+pub(super) fn encode(opcode: Opcode, payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>) {
+    out.reserve(14 + payload.len());
+    out.push(0x80 | opcode as u8);
+    match payload.len() {
+        len @ 0..=125 => out.push(0x80 | len as u8),
+        len @ 126..=0xffff => {
+            out.push(0x80 | 126);
+            out.extend_from_slice(&(len as u16).to_be_bytes());
+        }
+        len => {
+            out.push(0x80 | 127);
+            out.extend_from_slice(&(len as u64).to_be_bytes());
+        }
+    }
+    out.extend_from_slice(&mask);
+    let from = out.len();
+    out.extend_from_slice(payload);
+    let mut blocks = out[from..].chunks_exact_mut(4);
+    let mask_block = u32::from_ne_bytes(mask);
+    for block in &mut blocks {
+        let masked = u32::from_ne_bytes([block[0], block[1], block[2], block[3]]) ^ mask_block;
+        block.copy_from_slice(&masked.to_ne_bytes());
+    }
+    for (byte, mask) in blocks.into_remainder().iter_mut().zip(mask) {
+        *byte ^= mask;
+    }
+}
+
+/// Something that a server has said.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Event<'a> {
+    /// A whole message.
+    Message {
+        text: bool,
+        payload: &'a [u8],
+    },
+    Ping(&'a [u8]),
+    Pong(&'a [u8]),
+    /// Its Close, after which there is nothing.
+    Close(Close),
+}
+
+/// A rule of RFC 6455 that the server has broken, and the code to close with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Violation {
+    pub(super) code: u16,
+    pub(super) what: &'static str,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.what)
+    }
+}
+
+const fn broken(what: &'static str) -> Violation {
+    Violation { code: 1002, what }
+}
+
+/// Cuts what a server sends into messages. It holds nothing while a connection is idle.
+pub(super) struct Reader {
+    /// The beginning of a frame.
+    tail: Vec<u8>,
+    /// The frames of a message that is not whole yet, and what it is.
+    message: Vec<u8>,
+    opcode: Option<Opcode>,
+    /// The longest message, in bytes.
+    limit: usize,
+    closed: bool,
+}
+
+/// The head of a frame.
+struct Head {
+    last: bool,
+    opcode: Opcode,
+    /// Of the head itself.
+    len: usize,
+    payload: usize,
+}
+
+impl Reader {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { tail: Vec::new(), message: Vec::new(), opcode: None, limit, closed: false }
+    }
+
+    /// Takes what has come, and hands on what is whole.
+    ///
+    /// # Errors
+    /// The server does not keep to the rules.
+    pub(super) fn feed(
+        &mut self,
+        data: &[u8],
+        mut on: impl FnMut(Event<'_>),
+    ) -> Result<(), Violation> {
+        if self.tail.is_empty() {
+            let used = self.frames(data, &mut on)?;
+            self.tail.extend_from_slice(&data[used..]);
+            return Ok(());
+        }
+        self.tail.extend_from_slice(data);
+        let mut tail = std::mem::take(&mut self.tail);
+        let used = self.frames(&tail, &mut on)?;
+        if used < tail.len() {
+            tail.drain(..used);
+            self.tail = tail;
+        }
+        Ok(())
+    }
+
+    /// Reads whole frames, and returns how much they were.
+    fn frames(&mut self, data: &[u8], on: &mut impl FnMut(Event<'_>)) -> Result<usize, Violation> {
+        let mut at = 0;
+        while !self.closed {
+            let Some(head) = head(&data[at..], self.limit)? else { break };
+            let from = at + head.len;
+            let Some(payload) = data.get(from..from + head.payload) else { break };
+            at = from + head.payload;
+            match head.opcode {
+                Opcode::Ping => on(Event::Ping(payload)),
+                Opcode::Pong => on(Event::Pong(payload)),
+                Opcode::Close => {
+                    self.closed = true;
+                    on(Event::Close(close(payload)?));
+                }
+                opcode => self.data(opcode, head.last, payload, on)?,
+            }
+        }
+        // What comes after a Close is not for anybody.
+        Ok(if self.closed { data.len() } else { at })
+    }
+
+    fn data(
+        &mut self,
+        opcode: Opcode,
+        last: bool,
+        payload: &[u8],
+        on: &mut impl FnMut(Event<'_>),
+    ) -> Result<(), Violation> {
+        let begun = self.opcode;
+        let text = |opcode| opcode == Opcode::Text;
+        match (begun, opcode) {
+            (None, Opcode::Continuation) => return Err(broken("a continuation of no message")),
+            (None, opcode) if last => {
+                on(Event::Message { text: text(opcode), payload });
+                return Ok(());
+            }
+            (None, opcode) => self.opcode = Some(opcode),
+            (Some(_), Opcode::Continuation) => {}
+            (Some(_), _) => return Err(broken("a new message inside another")),
+        }
+        if self.message.len() + payload.len() > self.limit {
+            return Err(Violation { code: 1009, what: "a message longer than --max-message" });
+        }
+        self.message.extend_from_slice(payload);
+        if last && let Some(opcode) = self.opcode.take() {
+            on(Event::Message { text: text(opcode), payload: &self.message });
+            self.message = Vec::new();
+        }
+        Ok(())
+    }
+}
+
+/// Reads the head of a frame, if it is there.
+fn head(data: &[u8], limit: usize) -> Result<Option<Head>, Violation> {
+    let [first, second, rest @ ..] = data else { return Ok(None) };
+    if first & 0x70 != 0 {
+        return Err(broken("a reserved bit is set"));
+    }
+    let opcode = Opcode::of(first & 0x0f).ok_or(broken("an unknown kind of frame"))?;
+    if second & 0x80 != 0 {
+        return Err(broken("a server does not mask"));
+    }
+    let last = first & 0x80 != 0;
+    let (len, payload) = match (second & 0x7f, rest) {
+        (126, [a, b, ..]) => (4, u64::from(u16::from_be_bytes([*a, *b]))),
+        (127, [a, b, c, d, e, f, g, h, ..]) => {
+            (10, u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]))
+        }
+        (126 | 127, _) => return Ok(None),
+        (short, _) => (2, u64::from(short)),
+    };
+    if opcode.is_control() && (payload > 125 || !last) {
+        return Err(broken("a control frame in pieces, or too long"));
+    }
+    match usize::try_from(payload) {
+        Ok(payload) if payload <= limit => Ok(Some(Head { last, opcode, len, payload })),
+        _ => Err(Violation { code: 1009, what: "a message longer than --max-message" }),
+    }
+}
+
+fn close(payload: &[u8]) -> Result<Close, Violation> {
+    let [high, low, reason @ ..] = payload else {
+        return match payload {
+            [] => Ok(Close::new(Close::NO_CODE, "")),
+            _ => Err(broken("half a close code")),
+        };
+    };
+    let reason = std::str::from_utf8(reason).map_err(|_| broken("a reason that is not UTF-8"))?;
+    Ok(Close::new(u16::from_be_bytes([*high, *low]), reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A frame as a server sends it.
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let mut out = vec![first];
+        match payload.len() {
+            len @ 0..=125 => out.push(len as u8),
+            len @ 126..=0xffff => {
+                out.push(126);
+                out.extend((len as u16).to_be_bytes());
+            }
+            len => {
+                out.push(127);
+                out.extend((len as u64).to_be_bytes());
+            }
+        }
+        out.extend(payload);
+        out
+    }
+
+    fn read(reader: &mut Reader, data: &[u8]) -> Result<Vec<String>, Violation> {
+        let mut events = Vec::new();
+        reader.feed(data, |event| events.push(format!("{event:?}")))?;
+        Ok(events)
+    }
+
+    fn whole(data: &[u8]) -> Result<Vec<String>, Violation> {
+        read(&mut Reader::new(1 << 20), data)
+    }
+
+    #[test]
+    fn rules_that_are_broken() {
+        for (data, code) in [
+            (frame(0xc1, b"x"), 1002),
+            (frame(0x83, b"x"), 1002),
+            (frame(0x80, b"x"), 1002),
+            (frame(0x09, b"x"), 1002),
+            (frame(0x89, &[0; 126]), 1002),
+            (frame(0x88, b"x"), 1002),
+            (frame(0x88, b"\x03\xe8\xff"), 1002),
+            (vec![0x81, 0x81, 0, 0, 0, 0, 0], 1002),
+            (frame(0x82, &[0; (1 << 20) + 1]), 1009),
+            ([frame(0x01, b"x"), frame(0x81, b"y")].concat(), 1002),
+        ] {
+            assert_eq!(whole(&data).unwrap_err().code, code, "{:?}", &data[..data.len().min(9)]);
+        }
+    }
+
+    #[test]
+    fn nothing_is_read_after_a_close() {
+        let data = [frame(0x88, b"\x03\xe8bye"), frame(0xff, b"x")].concat();
+        let events = whole(&data).unwrap();
+        assert_eq!(events.len(), 1);
+        assert!(events[0].contains("1000"), "{events:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_same(
+            messages in prop::collection::vec((0..70_000usize, 1..4usize, any::<bool>()), 1..6),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
+        ) {
+            let mut data = Vec::new();
+            for (len, pieces, text) in messages {
+                let payload: Vec<u8> = (0..len).map(|i| b'a' + (i % 26) as u8).collect();
+                let piece = len / pieces;
+                for i in 0..pieces {
+                    let opcode = if i > 0 { 0 } else if text { 1 } else { 2 };
+                    let last = if i + 1 == pieces { 0x80 } else { 0 };
+                    let end = if i + 1 == pieces { len } else { (i + 1) * piece };
+                    data.extend(frame(last | opcode, &payload[i * piece..end]));
+                    data.extend(frame(0x89, b"?"));
+                }
+            }
+            let want = whole(&data).unwrap();
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(data.len())).collect();
+            cuts.extend([0, data.len()]);
+            cuts.sort_unstable();
+            let mut reader = Reader::new(1 << 20);
+            let mut got = Vec::new();
+            for pair in cuts.windows(2) {
+                got.extend(read(&mut reader, &data[pair[0]..pair[1]]).unwrap());
+            }
+            prop_assert_eq!(got, want);
+            prop_assert!(reader.tail.is_empty() && reader.tail.capacity() == 0);
+        }
+
+        #[test]
+        fn a_frame_is_masked(payload in prop::collection::vec(any::<u8>(), 0..70_000), mask: [u8; 4]) {
+            let mut out = Vec::new();
+            encode(Opcode::Binary, &payload, mask, &mut out);
+            let head = out.len() - payload.len();
+            prop_assert_eq!(&out[head - 4..head], &mask);
+            let back: Vec<u8> = out[head..].iter().enumerate().map(|(i, b)| b ^ mask[i % 4]).collect();
+            prop_assert_eq!(back, payload);
+        }
+    }
+}

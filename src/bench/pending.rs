@@ -1,0 +1,174 @@
+//! The messages of a connection whose answers have not come yet, in the order of their numbers.
+
+use std::collections::VecDeque;
+
+/// Numbers begin at 0 and have no gaps, so that a place in the queue stands for a number.
+#[derive(Default)]
+pub(super) struct Pending {
+    entries: VecDeque<Entry>,
+    /// The number of the first entry.
+    first: u64,
+    /// The number of the first message that the system has not taken.
+    unsent: u64,
+    /// The number after the highest that was answered.
+    answered: u64,
+    /// Messages without an answer.
+    waiting: usize,
+    /// Those that were given up lie below this number.
+    given_up: u64,
+}
+
+/// A message that was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// When it was due, in nanoseconds.
+    pub(super) intended: u64,
+    /// When the system took it, or, before that, when it was made.
+    pub(super) sent: u64,
+    answered: bool,
+}
+
+/// What an answer is one to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// To this message; an earlier one may still wait.
+    First { entry: Entry, reordered: bool },
+    /// To one that has had its answer.
+    Duplicate,
+    /// To one that was given up.
+    Late,
+    /// To nothing that was ever sent.
+    Unknown,
+}
+
+impl Pending {
+    /// The number that the next message has.
+    pub(super) fn next(&self) -> u64 {
+        self.first + self.entries.len() as u64
+    }
+
+    /// A message was made.
+    pub(super) fn push(&mut self, intended: u64, now: u64) {
+        self.entries.push_back(Entry { intended, sent: now, answered: false });
+        self.waiting += 1;
+    }
+
+    /// How many messages wait for their answers.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// How many messages the system has not taken yet.
+    pub(super) fn unsent(&self) -> u64 {
+        self.next() - self.unsent
+    }
+
+    /// The number of the oldest message without an answer.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        (!self.entries.is_empty()).then_some(self.first)
+    }
+
+    /// The system has taken the next `count` messages.
+    pub(super) fn sent(&mut self, count: u64, now: u64) {
+        let upto = self.unsent + count;
+        for number in self.unsent.max(self.first)..upto {
+            self.entries[(number - self.first) as usize].sent = now;
+        }
+        self.unsent = upto;
+    }
+
+    /// An answer has come to the message of a number.
+    pub(super) fn answer(&mut self, number: u64) -> Answer {
+        let Some(at) = number.checked_sub(self.first) else {
+            return if number < self.given_up { Answer::Late } else { Answer::Duplicate };
+        };
+        let Some(entry) = self.entries.get_mut(at as usize) else { return Answer::Unknown };
+        if entry.answered {
+            return Answer::Duplicate;
+        }
+        entry.answered = true;
+        let entry = *entry;
+        let reordered = number < self.answered;
+        self.answered = self.answered.max(number + 1);
+        self.waiting -= 1;
+        while self.entries.front().is_some_and(|entry| entry.answered) {
+            self.entries.pop_front();
+            self.first += 1;
+        }
+        if self.entries.is_empty() && self.entries.capacity() > 64 {
+            self.entries = VecDeque::new();
+        }
+        Answer::First { entry, reordered }
+    }
+
+    /// No answer is waited for any more. Those that have none are handed on.
+    pub(super) fn give_up(&mut self, mut each: impl FnMut(Entry)) {
+        self.first = self.next();
+        self.given_up = self.first;
+        self.unsent = self.first;
+        self.waiting = 0;
+        let entries = std::mem::take(&mut self.entries);
+        entries.into_iter().filter(|entry| !entry.answered).for_each(&mut each);
+    }
+
+    /// Messages that the system has not taken will never be sent: the connection is gone.
+    pub(super) fn take_back(&mut self, mut each: impl FnMut(Entry)) {
+        let unsent = self.unsent().min(self.entries.len() as u64) as usize;
+        let from = self.entries.len() - unsent;
+        for entry in self.entries.drain(from..).filter(|entry| !entry.answered) {
+            self.waiting -= 1;
+            each(entry);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pending(count: u64) -> Pending {
+        let mut pending = Pending::default();
+        for i in 0..count {
+            assert_eq!(pending.next(), i);
+            pending.push(i * 10, i * 10 + 1);
+        }
+        pending
+    }
+
+    #[test]
+    fn answers_in_any_order() {
+        let mut pending = pending(4);
+        pending.sent(4, 100);
+        let mut answer = |number| match pending.answer(number) {
+            Answer::First { entry, reordered } => (entry.intended, entry.sent, reordered),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(answer(0), (0, 100, false));
+        assert_eq!(answer(2), (20, 100, false));
+        assert_eq!(answer(1), (10, 100, true));
+        assert_eq!(pending.answer(2), Answer::Duplicate);
+        assert_eq!(pending.answer(9), Answer::Unknown);
+        assert_eq!((pending.waiting(), pending.oldest()), (1, Some(3)));
+    }
+
+    #[test]
+    fn what_was_given_up_comes_late() {
+        let mut pending = pending(3);
+        pending.answer(1);
+        let mut lost = Vec::new();
+        pending.give_up(|entry| lost.push(entry.intended));
+        assert_eq!(lost, [0, 20]);
+        assert_eq!(pending.answer(2), Answer::Late);
+        assert_eq!((pending.next(), pending.waiting(), pending.unsent()), (3, 0, 0));
+    }
+
+    #[test]
+    fn what_was_never_sent_is_taken_back() {
+        let mut pending = pending(3);
+        pending.sent(1, 100);
+        assert_eq!((pending.entries[0].sent, pending.unsent()), (100, 2));
+        let mut back = Vec::new();
+        pending.take_back(|entry| back.push(entry.intended));
+        assert_eq!((back, pending.waiting()), (vec![10, 20], 1));
+    }
+}

@@ -1,0 +1,136 @@
+//! What is seen while it runs.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::report::Interval;
+use crate::cli::When;
+use crate::cli::bench::{Progress, ProgressArgs};
+use crate::report::{self, live::Live};
+
+/// What there is to see now.
+#[derive(Default, Serialize)]
+pub(super) struct State {
+    /// `connect`, `warm-up`, `measure` or `drain`.
+    pub(super) phase: &'static str,
+    /// Of the phase, in seconds.
+    pub(super) elapsed_s: f64,
+    pub(super) total_s: Option<f64>,
+    pub(super) open: u64,
+    pub(super) failed: u64,
+    pub(super) sent_per_s: f64,
+    pub(super) received_per_s: f64,
+    pub(super) in_flight: u64,
+    pub(super) p50_us: Option<u64>,
+    pub(super) p99_us: Option<u64>,
+    pub(super) errors: u64,
+    /// Whether this machine was the limit in the last interval.
+    pub(super) limited: bool,
+}
+
+/// Shows it.
+pub(super) struct Shown {
+    how: How,
+    every: Duration,
+    last: Option<Instant>,
+}
+
+enum How {
+    Bar(Live),
+    Lines,
+    Json,
+    Nothing,
+}
+
+impl Shown {
+    pub(super) fn new(args: &ProgressArgs) -> Self {
+        let how = match args.progress {
+            Progress::Auto => Live::open(When::Auto).map_or(How::Lines, How::Bar),
+            Progress::Bar => Live::open(When::Always).map_or(How::Lines, How::Bar),
+            Progress::Lines => How::Lines,
+            Progress::Json => How::Json,
+            Progress::None => How::Nothing,
+        };
+        Self { how, every: args.progress_interval, last: None }
+    }
+
+    /// Shows how things are, if it is time to.
+    pub(super) fn show(&mut self, state: &State) {
+        if let How::Bar(live) = &self.how {
+            return live.show(&[bar(state), state.line()]);
+        }
+        // The first line is due after one interval, as all others.
+        let last = *self.last.get_or_insert_with(Instant::now);
+        if last.elapsed() < self.every {
+            return;
+        }
+        self.last = Some(Instant::now());
+        match &self.how {
+            How::Lines => report::note(format_args!("{}", state.line())),
+            How::Json => report::json(state),
+            How::Bar(_) | How::Nothing => {}
+        }
+    }
+}
+
+/// How much of a phase is over.
+fn bar(state: &State) -> String {
+    const WIDTH: usize = 40;
+    let total = state.total_s.filter(|total| *total > 0.0);
+    let part = total.map_or(0.0, |total| (state.elapsed_s / total).clamp(0.0, 1.0));
+    let full = (part * WIDTH as f64).round() as usize;
+    let total = total.map(|total| format!("/{total:.0}")).unwrap_or_default();
+    format!(
+        "{:<8} [{}{}] {:.0}{total} s",
+        state.phase,
+        "=".repeat(full),
+        " ".repeat(WIDTH - full),
+        state.elapsed_s
+    )
+}
+
+impl State {
+    /// Takes in what was found out in the last second.
+    pub(super) fn last(&mut self, interval: Option<&Interval>) {
+        let Some(last) = interval else { return };
+        self.sent_per_s = last.sent as f64 / last.length_s;
+        self.received_per_s = last.received as f64 / last.length_s;
+        let times = last.response_us.as_ref().or(last.service_us.as_ref());
+        self.p50_us = times.and_then(|times| times.p50);
+        self.p99_us = times.and_then(|times| times.p99);
+        self.limited = last.limited;
+    }
+
+    fn line(&self) -> String {
+        let mut line = format!("{} {:.0} s: {} open", self.phase, self.elapsed_s, self.open);
+        let mut add = |more: String| line = format!("{line}, {more}");
+        if self.failed > 0 {
+            add(format!("{} failed", self.failed));
+        }
+        if self.phase != "connect" {
+            let (sent, received) = (self.sent_per_s, self.received_per_s);
+            add(format!("{sent:.0}/s sent, {received:.0}/s received"));
+            add(format!("{} in flight", self.in_flight));
+            if let (Some(p50), Some(p99)) = (self.p50_us, self.p99_us) {
+                add(format!("p50 {}, p99 {}", time(p50), time(p99)));
+            }
+        }
+        if self.errors > 0 {
+            add(format!("{} errors", self.errors));
+        }
+        if self.limited {
+            add("CLIENT LIMITED".to_owned());
+        }
+        line
+    }
+}
+
+/// Microseconds, as people read them.
+fn time(micros: u64) -> String {
+    match micros {
+        0..1_000 => format!("{micros} µs"),
+        1_000..1_000_000 => format!("{:.1} ms", micros as f64 / 1e3),
+        _ => format!("{:.2} s", micros as f64 / 1e6),
+    }
+}
