@@ -12,7 +12,7 @@ use super::report::{
 };
 use super::saturation::{Usage, Verdict, limits, percent};
 use super::tally::{Metric, Tally};
-use super::worker::{Round, SECOND, Tick};
+use super::worker::{Part, Round, SECOND, Tick};
 use crate::cli;
 use crate::cli::bench::{BenchArgs, Weighted, Workload};
 
@@ -23,6 +23,8 @@ pub(super) struct Measured {
     pub(super) throttled: u64,
     pub(super) interrupted: bool,
     tally: Tally,
+    /// What came after the last whole second, where it is not known beforehand when that is.
+    rest: Second,
     /// The seconds of which not every thread has spoken yet, from `intervals.len()` on.
     seconds: Vec<Second>,
     round: Round,
@@ -42,6 +44,15 @@ struct Second {
     in_flight: u64,
 }
 
+impl Second {
+    fn take(&mut self, tick: Tick) {
+        self.tally.add(&tick.tally);
+        self.usages.push(tick.usage);
+        self.open += tick.open;
+        self.in_flight += tick.in_flight;
+    }
+}
+
 impl Measured {
     /// Of a round that is about to begin; its measured part begins at `started`.
     pub(super) fn new(round: &Round, started: OffsetDateTime) -> Self {
@@ -51,6 +62,7 @@ impl Measured {
             throttled: 0,
             interrupted: false,
             tally: Tally::default(),
+            rest: Second::default(),
             seconds: Vec::new(),
             round: round.clone(),
             started,
@@ -63,30 +75,33 @@ impl Measured {
     pub(super) fn add(&mut self, tick: Tick, threads: usize) -> bool {
         self.tally.add(&tick.tally);
         self.end = self.end.max(tick.until.min(self.round.measures.end));
-        let Some(second) = tick.second else { return false };
-        self.cpu += tick.usage.cpu;
+        if tick.part != Part::Unmeasured {
+            self.cpu += tick.usage.cpu;
+        }
+        let Part::Second(second) = tick.part else {
+            if tick.part == Part::Rest && self.round.messages.is_some() {
+                self.rest.take(tick);
+            }
+            return false;
+        };
         let at = second - self.intervals.len();
         if self.seconds.len() <= at {
             self.seconds.resize_with(at + 1, Second::default);
         }
-        let said = &mut self.seconds[at];
-        said.tally.add(&tick.tally);
-        said.usages.push(tick.usage);
-        said.open += tick.open;
-        said.in_flight += tick.in_flight;
+        self.seconds[at].take(tick);
         let complete = self.seconds[0].usages.len() == threads;
         if complete {
             let second = self.seconds.remove(0);
-            self.complete(&second);
+            self.complete(&second, SECOND);
         }
         complete
     }
 
-    fn complete(&mut self, second: &Second) {
+    fn complete(&mut self, second: &Second, length: u64) {
         let Second { tally, usages, open, in_flight } = second;
         let measures = &self.round.measures;
         let start = self.intervals.len() as u64 * SECOND;
-        let length = SECOND.min(measures.end - measures.start - start);
+        let length = length.min(measures.end - measures.start - start);
         let length_s = length as f64 / 1e9;
         let due = match self.round.pace {
             Pace::Open { rate, .. } => Some(rate * length_s),
@@ -126,6 +141,12 @@ impl Measured {
         life: &Tally,
         rate: Option<f64>,
     ) -> Report {
+        let whole = self.intervals.len() as u64 * SECOND;
+        let left = (self.end - self.round.measures.start).saturating_sub(whole);
+        if !self.rest.usages.is_empty() && left > 0 {
+            let rest = std::mem::take(&mut self.rest);
+            self.complete(&rest, left);
+        }
         let closed = !matches!(self.round.pace, Pace::Open { .. });
         self.tally.take_connections(life);
         let counts = self.tally.counts.clone();

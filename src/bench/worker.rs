@@ -66,10 +66,21 @@ pub(super) struct Tick {
     /// Connections that are open, and messages that wait for their answers.
     pub(super) open: usize,
     pub(super) in_flight: u64,
-    /// The second of the measured part that it is, if it is one.
-    pub(super) second: Option<usize>,
+    /// Which part of a run it is.
+    pub(super) part: Part,
     /// When it ended, in nanoseconds; what is measured may have ended earlier.
     pub(super) until: u64,
+}
+
+/// Which part of a run an interval is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Nothing was measured yet, or nothing is measured any more.
+    Unmeasured,
+    /// A second of the measured part, or what there is of the last one.
+    Second(usize),
+    /// What came after the last whole second, and the answers that came after the end.
+    Rest,
 }
 
 /// Messages that are sent in one go, before answers are looked at again.
@@ -164,7 +175,7 @@ impl Worker {
                 Order::Drive(round) => self.drive(round, &alarm).await?,
                 Order::Close => self.close().await,
             }
-            self.tick(None);
+            self.tick(Part::Unmeasured);
             self.say(News::Done);
         }
         Ok(())
@@ -243,14 +254,14 @@ impl Worker {
                 break;
             }
             if i % 64 == 63 {
-                self.tick(None);
+                self.tick(Part::Unmeasured);
             }
         }
         while self.tried.get() < self.connections.len() && !self.cx.stop.is_cancelled() {
             tokio::select! {
                 () = self.changed.notified() => {}
                 () = self.cx.stop.cancelled() => {}
-                () = tokio::time::sleep(Duration::from_secs(1)) => self.tick(None),
+                () = tokio::time::sleep(Duration::from_secs(1)) => self.tick(Part::Unmeasured),
             }
         }
         Ok(())
@@ -374,6 +385,7 @@ impl Worker {
             pings.abort();
         }
         self.connections.iter().for_each(|connection| connection.give_up(self));
+        self.tick(Part::Rest);
         Ok(())
     }
 
@@ -555,24 +567,24 @@ impl Worker {
         let start = round.measures.start;
         let until = |at: u64| tokio::time::sleep(Duration::from_nanos(at.saturating_sub(now())));
         until(start).await;
-        self.tick(None);
+        self.tick(Part::Unmeasured);
         for second in 0.. {
             let end = (start + (second as u64 + 1) * SECOND).min(round.measures.end);
             until(end).await;
-            self.tick(Some(second));
+            self.tick(Part::Second(second));
             if end == round.measures.end {
                 return;
             }
         }
     }
 
-    fn tick(&self, second: Option<usize>) {
+    fn tick(&self, part: Part) {
         let tick = Tick {
             tally: self.tally.take(),
             usage: self.meter.borrow_mut().lap(),
             open: self.open.get(),
             in_flight: self.in_flight.get(),
-            second,
+            part,
             until: now().min(self.measures.get().1),
         };
         self.say(News::Tick(Box::new(tick)));
