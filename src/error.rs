@@ -61,6 +61,12 @@ pub enum Kind {
     Interrupted,
     /// SIGTERM.
     Terminated,
+    /// A measurement could not be made, by `bench`.
+    Failed,
+    /// What was measured is not what it has to be, by `bench`.
+    Gate,
+    /// What was measured cannot be believed, or is too little to judge by.
+    Invalid,
 }
 
 impl Kind {
@@ -85,14 +91,25 @@ impl Kind {
         (143, "SIGTERM, after a Close 1001"),
     ];
 
-    /// The process exit code, one row of [`Kind::TABLE`].
+    /// The exit codes of `bench`, whose 1, 3 and 4 mean something else.
+    pub const BENCH_TABLE: &[(u8, &str)] = &[
+        (0, "measured, and every gate passed"),
+        (1, "nothing could be measured"),
+        (2, "usage, bad address, unreadable file"),
+        (3, "a gate failed, or there is a regression"),
+        (4, "the figures cannot be believed: client limited, too few samples for a gate"),
+        (130, "SIGINT, after the report of what was measured until then"),
+        (143, "SIGTERM, likewise"),
+    ];
+
+    /// The process exit code, one row of [`Kind::TABLE`] or of [`Kind::BENCH_TABLE`].
     pub fn exit_code(self) -> u8 {
         match self {
             Self::ClosedOutput => 0,
-            Self::Expectation => 1,
+            Self::Expectation | Self::Failed => 1,
             Self::Usage => 2,
-            Self::Resolve => 3,
-            Self::Refused => 4,
+            Self::Resolve | Self::Gate => 3,
+            Self::Refused | Self::Invalid => 4,
             Self::Tls => 5,
             Self::Status(_) => 6,
             Self::Handshake => 7,
@@ -158,6 +175,17 @@ impl Error {
     /// The peer closed, with another code than 1000.
     pub fn closed(close: &Close) -> Self {
         Self::new(Kind::Closed(close.code), format!("closed by the peer with {close}"))
+    }
+
+    /// The same failure, told by `bench`, whose exit codes do not tell why nothing was measured.
+    #[must_use]
+    pub fn of_bench(mut self) -> Self {
+        let kind = &mut self.0.kind;
+        let own = Kind::BENCH_TABLE.iter().any(|(code, _)| *code == kind.exit_code());
+        if !own || matches!(kind, Kind::Expectation | Kind::Resolve | Kind::Refused) {
+            *kind = Kind::Failed;
+        }
+        self
     }
 
     /// Names the hop that failed, unless a hop nearer to the failure has been named.
@@ -251,5 +279,18 @@ mod tests {
         {
             assert!(Kind::TABLE.iter().any(|(code, _)| *code == kind.exit_code()));
         }
+        for kind in [Kind::Failed, Kind::Gate, Kind::Invalid, Kind::ClosedOutput] {
+            assert!(Kind::BENCH_TABLE.iter().any(|(code, _)| *code == kind.exit_code()));
+        }
+    }
+
+    #[test]
+    fn failures_of_bench_have_codes_of_their_own() {
+        let code = |kind| Error::new(kind, "x").of_bench().kind().exit_code();
+        for kind in [Kind::Expectation, Kind::Resolve, Kind::Refused, Kind::Status(500)] {
+            assert_eq!(code(kind), 1, "{kind:?}");
+        }
+        let own = [Kind::Usage, Kind::Gate, Kind::Invalid, Kind::Interrupted, Kind::ClosedOutput];
+        assert_eq!(own.map(code), [2, 3, 4, 130, 0]);
     }
 }

@@ -47,17 +47,20 @@ struct Style {
     verbose: u8,
     quiet: bool,
     color: bool,
+    color_stdout: bool,
 }
 
 /// Takes the flags into account from here on.
 pub fn init(args: &ReportArgs) {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let color = match args.color {
+    let wanted = |terminal: bool| match args.color {
         When::Always => true,
         When::Never => false,
-        When::Auto => io::stderr().is_terminal() && !no_color,
+        When::Auto => terminal && !no_color,
     };
-    let _ = STYLE.set(Style { verbose: args.verbose, quiet: args.quiet, color });
+    let (color, color_stdout) =
+        (wanted(io::stderr().is_terminal()), wanted(io::stdout().is_terminal()));
+    let _ = STYLE.set(Style { verbose: args.verbose, quiet: args.quiet, color, color_stdout });
 }
 
 fn style() -> Style {
@@ -97,6 +100,43 @@ fn line(text: fmt::Arguments<'_>) {
 
 fn paint(code: &str, text: impl fmt::Display) -> String {
     if style().color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
+}
+
+/// Colours of what is printed on stdout.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ink(bool);
+
+impl Ink {
+    /// As stdout is to have them.
+    pub fn stdout() -> Self {
+        Self(style().color_stdout)
+    }
+
+    /// All of them.
+    #[cfg(test)]
+    pub(crate) fn colored() -> Self {
+        Self(true)
+    }
+
+    pub(crate) fn bold(self, text: &str) -> String {
+        self.paint("1", text)
+    }
+
+    pub(crate) fn good(self, text: &str) -> String {
+        self.paint("32", text)
+    }
+
+    pub(crate) fn warning(self, text: &str) -> String {
+        self.paint("1;33", text)
+    }
+
+    pub(crate) fn alarm(self, text: &str) -> String {
+        self.paint("1;31", text)
+    }
+
+    fn paint(self, code: &str, text: &str) -> String {
+        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
 }
 
 /// The error a run ends with, and what the user can do about it.
@@ -234,7 +274,7 @@ pub fn cut(text: &str, most: usize) -> String {
     }
 }
 
-/// Prints a page the user asked for (a completion script, a manual page, the report of a run) on stdout.
+/// Prints what the user asked for (a completion script, a manual page, a measurement) on stdout.
 pub fn page(text: &[u8]) -> Result<()> {
     io::stdout().lock().write_all(text).map_err(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => Error::new(crate::error::Kind::ClosedOutput, "closed"),

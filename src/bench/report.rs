@@ -7,14 +7,26 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::tally::{Cause, Counts, Failures, Metric, Tally};
-use hdrhistogram::Histogram;
+use super::tally::{Cause, Failures};
+
+mod bars;
+mod gate;
+mod measured;
+mod text;
+mod unit;
+mod verdict;
+
+pub use gate::{Gate, judge};
+pub use measured::Measured;
+pub(super) use measured::histograms;
+pub use text::text;
+pub use verdict::verdict;
 
 /// The version of the schema that reports of this program have.
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// One run, or several segments of one.
-#[derive(Clone, Debug, Serialize, Deserialize, Default)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
     /// See [`SCHEMA_VERSION`].
     pub schema_version: u32,
@@ -34,29 +46,12 @@ pub struct Report {
     pub interrupted: bool,
     /// Messages a second.
     pub rate: Rate,
-    /// What was counted in the measured part; connections are those of the whole run.
-    pub counts: Counts,
-    /// From when a message was to be sent until its answer; none in a closed loop.
-    pub response_us: Option<Summary>,
-    /// From when a message was sent until its answer.
-    pub service_us: Option<Summary>,
-    /// From when a message was to be sent until it was.
-    pub send_lag_us: Option<Summary>,
-    /// The part of `send_lag_us` in which this program was late.
-    pub pacer_lag_us: Option<Summary>,
-    /// The part of `send_lag_us` in which the connection took nothing.
-    pub write_block_us: Option<Summary>,
-    /// From the start of a connection until it was ready, in the whole run.
-    pub handshake_us: Option<Summary>,
-    /// The parts of it by name: `dns`, `tcp`, `tls`, `upgrade`, ...
-    pub phases_us: BTreeMap<String, Summary>,
-    /// From a Ping until its Pong.
-    pub ping_us: Option<Summary>,
+    /// What was counted and timed.
+    #[serde(flatten)]
+    pub measured: Measured,
     /// How far what was published has come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fan_out: Option<FanOut>,
-    /// Failures by kind, the most frequent first.
-    pub errors: Vec<ErrorGroup>,
     /// The measured part, second by second.
     pub intervals: Vec<Interval>,
     /// What the run has cost this machine.
@@ -69,27 +64,23 @@ pub struct Report {
     pub gates: Vec<GateOutcome>,
     /// What was asked for.
     pub config: Config,
-    /// All histograms by name, as HdrHistogram V2 with DEFLATE in base64, in microseconds.
-    pub histograms: BTreeMap<String, String>,
 }
 
 /// How messages are timed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// By a schedule that answers do not change.
-    #[default]
     Open,
     /// Each after the answer to an earlier one.
     Closed,
 }
 
 /// Whether figures can be believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Validity {
     /// They can.
-    #[default]
     Ok,
     /// There are too few samples for the percentiles that are shown or asked for.
     TooFewSamples,
@@ -98,9 +89,9 @@ pub enum Validity {
 }
 
 /// Messages a second.
-#[derive(Clone, Debug, Serialize, Deserialize, Default)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Rate {
-    /// What was asked for; none in a closed loop.
+    /// What was asked for, of this segment if it is one; none in a closed loop.
     pub target: Option<f64>,
     /// What was answered (received, where nothing is asked).
     pub achieved: f64,
@@ -142,7 +133,7 @@ pub struct Summary {
 }
 
 /// How far what was published has come.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FanOut {
     /// Connections that publish.
     pub publishers: u64,
@@ -156,8 +147,18 @@ pub struct FanOut {
     pub reach: f64,
 }
 
+impl ErrorGroup {
+    /// What kind, in a few words.
+    pub(crate) fn title(&self) -> String {
+        let Cause { phase, cause, status, code } = &self.cause;
+        let status = status.map(|status| format!(" (HTTP {status})")).unwrap_or_default();
+        let code = code.map(|code| format!(" (close code {code})")).unwrap_or_default();
+        format!("{phase}: {cause}{status}{code}")
+    }
+}
+
 /// Failures of one kind.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorGroup {
     /// What kind.
     #[serde(flatten)]
@@ -194,6 +195,8 @@ pub struct Interval {
     pub response_us: Option<Summary>,
     /// See the report.
     pub service_us: Option<Summary>,
+    /// See the report.
+    pub send_lag_us: Option<Summary>,
     /// The 99th percentile of how late this program was, in microseconds.
     pub pacer_lag_p99_us: Option<u64>,
     /// The CPU time of the busiest thread, in percent of one core.
@@ -202,10 +205,14 @@ pub struct Interval {
     pub run_queue_percent: f64,
     /// Whether this machine was the limit.
     pub limited: bool,
+    /// The histograms of the interval, as those of the report. Segments have them, so that they can
+    /// be merged second by second.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub histograms: BTreeMap<String, String>,
 }
 
 /// What a run has cost the machine that made it.
-#[derive(Clone, Debug, Serialize, Deserialize, Default)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Client {
     /// Threads that sent and received.
     pub threads: usize,
@@ -239,18 +246,37 @@ pub struct Step {
 }
 
 /// What a gate said.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GateOutcome {
     /// The gate as it was written.
     pub gate: String,
     /// What was measured; none if it cannot be told.
     pub measured: Option<f64>,
-    /// Whether it was met.
+    /// What `measured` is in.
+    pub unit: Unit,
+    /// Whether it was met. A gate that cannot be judged is not.
     pub passed: bool,
+    /// Why it cannot be told, or what else decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// What a number is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unit {
+    /// Microseconds.
+    Us,
+    /// Hundredths of a whole.
+    Percent,
+    /// Times a second.
+    PerS,
+    /// Times.
+    Count,
 }
 
 /// What was asked for. Runs whose configurations are alike can be compared and merged.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Default)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     /// Where to, with weights.
     pub targets: Vec<String>,
@@ -285,41 +311,88 @@ pub struct Config {
     pub segment: Option<String>,
 }
 
-impl Summary {
-    /// Of what was measured.
-    pub fn of(times: &Histogram<u64>) -> Self {
-        // Ten samples lie above what is called a percentile.
-        let at = |quantile: f64| {
-            let enough = times.len() as f64 * (1.0 - quantile) >= 10.0 - 1e-6;
-            enough.then(|| times.value_at_quantile(quantile))
-        };
-        Self {
-            count: times.len(),
-            min: times.min(),
-            mean: times.mean(),
-            stdev: times.stdev(),
-            p50: at(0.5),
-            p75: at(0.75),
-            p90: at(0.9),
-            p95: at(0.95),
-            p99: at(0.99),
-            p999: at(0.999),
-            p9999: at(0.9999),
-            max: times.max(),
-        }
-    }
-}
+#[cfg(test)]
+mod testing {
+    use super::*;
+    use crate::bench::tally::{Metric, Tally};
 
-impl Report {
-    /// Takes over what a tally holds.
-    pub fn fill(&mut self, tally: &Tally) {
-        self.counts = tally.counts.clone();
-        self.response_us = tally.summary(Metric::Response);
-        self.service_us = tally.summary(Metric::Service);
-        self.send_lag_us = tally.summary(Metric::SendLag);
-        self.pacer_lag_us = tally.summary(Metric::PacerLag);
-        self.write_block_us = tally.summary(Metric::WriteBlock);
-        self.handshake_us = tally.summary(Metric::Handshake);
-        self.ping_us = tally.summary(Metric::Ping);
+    /// A run that is all right, with so many messages: the n-th was answered in n microseconds.
+    pub(super) fn report(messages: u64) -> Report {
+        let mut tally = Tally::default();
+        for micros in 1..=messages {
+            tally.time(Metric::Response, micros * 1_000);
+            tally.time(Metric::Service, micros * 750);
+        }
+        tally.counts.sent = messages;
+        tally.counts.received = messages;
+        tally.counts.opened = 2;
+        let interval = |i: u64| Interval {
+            start_s: i as f64,
+            length_s: 1.0,
+            sent: messages / 10,
+            received: messages / 10,
+            dropped: 0,
+            errors: 0,
+            bytes_sent: messages * 128 / 10,
+            bytes_received: messages * 128 / 10,
+            open: 2,
+            in_flight: 1,
+            response_us: None,
+            service_us: None,
+            send_lag_us: None,
+            pacer_lag_p99_us: Some(80),
+            busiest_percent: 12.5,
+            run_queue_percent: 0.1,
+            limited: false,
+            histograms: BTreeMap::new(),
+        };
+        Report {
+            schema_version: SCHEMA_VERSION,
+            tool: "towline 0.1.0".into(),
+            mode: Mode::Open,
+            validity: Validity::Ok,
+            validity_reasons: Vec::new(),
+            started_at: "2026-11-25T12:00:00Z".into(),
+            duration_s: 10.0,
+            interrupted: false,
+            rate: Rate {
+                target: Some(1_000.0),
+                achieved: 998.0,
+                sent: 1_000.0,
+                bytes_sent: 128_000.0,
+                bytes_received: 128_000.0,
+            },
+            measured: Measured::of(&tally),
+            fan_out: None,
+            intervals: (0..10).map(interval).collect(),
+            client: Client {
+                threads: 2,
+                cpu_s: 0.5,
+                cpu_us_per_message: Some(12.5),
+                max_rss: Some(8 << 20),
+                throttled: 0,
+                cores: 2,
+                shares_machine: false,
+            },
+            steps: Vec::new(),
+            gates: Vec::new(),
+            config: Config {
+                targets: vec!["ws://127.0.0.1:8010/".into()],
+                workload: "echo".into(),
+                rate: Some(1_000.0),
+                arrival: Some("constant".into()),
+                in_flight: None,
+                connections: 2,
+                publishers: None,
+                ramp: Some(1_000.0),
+                warm_up_s: 1.0,
+                duration_s: Some(10.0),
+                messages: None,
+                payload: "128 B of bytes".into(),
+                matching: "stamp".into(),
+                verify: false,
+                segment: None,
+            },
+        }
     }
 }

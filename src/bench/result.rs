@@ -1,5 +1,6 @@
 //! What a round comes to: from the ticks of its threads to its report.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::thread::available_parallelism;
 
@@ -8,7 +9,8 @@ use time::format_description::well_known::Rfc3339;
 
 use super::plan::{self, Pace, Plan};
 use super::report::{
-    Client, Config, FanOut, Interval, Mode, Rate, Report, SCHEMA_VERSION, Validity,
+    Client, Config, FanOut, Interval, Measured, Mode, Rate, Report, SCHEMA_VERSION, Validity,
+    histograms,
 };
 use super::saturation::{Usage, Verdict, limits, percent};
 use super::tally::{Metric, Tally};
@@ -17,11 +19,13 @@ use crate::cli;
 use crate::cli::bench::{BenchArgs, Weighted, Workload};
 
 /// Adds up what the threads say of one round.
-pub(super) struct Measured {
+pub(super) struct Outcome {
     pub(super) intervals: Vec<Interval>,
     pub(super) verdict: Verdict,
     pub(super) throttled: u64,
     pub(super) interrupted: bool,
+    /// Whether intervals keep their histograms, so that they can be merged with those of others.
+    keeps: bool,
     tally: Tally,
     /// What came after the last whole second, where it is not known beforehand when that is.
     rest: Second,
@@ -53,14 +57,15 @@ impl Second {
     }
 }
 
-impl Measured {
+impl Outcome {
     /// Of a round that is about to begin; its measured part begins at `started`.
-    pub(super) fn new(round: &Round, started: OffsetDateTime) -> Self {
+    pub(super) fn new(round: &Round, started: OffsetDateTime, keeps: bool) -> Self {
         Self {
             intervals: Vec::new(),
             verdict: Verdict::default(),
             throttled: 0,
             interrupted: false,
+            keeps,
             tally: Tally::default(),
             rest: Second::default(),
             seconds: Vec::new(),
@@ -126,10 +131,12 @@ impl Measured {
             in_flight: *in_flight,
             response_us: tally.summary(Metric::Response),
             service_us: tally.summary(Metric::Service),
+            send_lag_us: tally.summary(Metric::SendLag),
             pacer_lag_p99_us: lag,
             busiest_percent: worst(|usage| usage.cpu),
             run_queue_percent: worst(|usage| usage.waited),
             limited,
+            histograms: if self.keeps { histograms(tally) } else { BTreeMap::new() },
         });
     }
 
@@ -178,7 +185,7 @@ impl Measured {
         let messages = counts.sent + counts.received;
         let cpu_us_per_message =
             (messages > 0).then(|| self.cpu as f64 / 1e3 / counts.received.max(counts.sent) as f64);
-        let mut report = Report {
+        Report {
             schema_version: SCHEMA_VERSION,
             tool: concat!("towline ", env!("CARGO_PKG_VERSION")).to_owned(),
             mode: if closed { Mode::Closed } else { Mode::Open },
@@ -209,10 +216,10 @@ impl Measured {
                 shares_machine: plan.targets.iter().any(is_here),
             },
             config: config(args, plan, rate),
-            ..Report::default()
-        };
-        report.fill(&self.tally);
-        report
+            steps: Vec::new(),
+            gates: Vec::new(),
+            measured: Measured::of(&self.tally),
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use super::failure::is_exhaustion;
 use super::plan::{self, Plan};
 use super::progress::{Shown, State};
 use super::report::{Report, Step, Validity};
-use super::result::Measured;
+use super::result::Outcome;
 use super::saturation;
 use super::tally::Tally;
 use super::worker::{News, Order, Round, Tick, Worker};
@@ -147,31 +147,32 @@ impl<'a> Run<'a> {
             None => (None, from.saturating_add(nanos(load.duration))),
         };
         let round = Round { pace, start, measures: from..to, messages };
-        let mut measured = Measured::new(&round, OffsetDateTime::now_utc() + (warm_up));
+        let keeps = self.args.machine.segment.is_some();
+        let mut outcome = Outcome::new(&round, OffsetDateTime::now_utc() + warm_up, keeps);
         let throttled = saturation::throttled();
         self.order(|| Order::Drive(round.clone()));
         let total = load.messages.is_none().then_some(load.duration.as_secs_f64());
         let threads = self.threads.len();
         self.hear_from_all(|run, tick| {
-            let whole = measured.add(tick, threads);
+            let whole = outcome.add(tick, threads);
             let (phase, since, total) = match now() {
                 at if at < from => ("warm-up", start, Some(warm_up.as_secs_f64())),
                 _ => ("measure", from, total),
             };
             let mut state = run.state(phase, since, total);
-            state.last(measured.intervals.last());
+            state.last(outcome.intervals.last());
             // Threads say the same second one after the other.
-            if whole || measured.intervals.is_empty() {
+            if whole || outcome.intervals.is_empty() {
                 run.shown.show(&state);
             }
         })
         .await?;
-        measured.throttled = saturation::throttled() - throttled;
-        measured.interrupted = self.cx.stop.is_cancelled();
+        outcome.throttled = saturation::throttled() - throttled;
+        outcome.interrupted = self.cx.stop.is_cancelled();
         if self.life.errors.keys().any(is_exhaustion) {
-            measured.verdict.add_always("there were no descriptors or ports left".to_owned());
+            outcome.verdict.add_always("there were no descriptors or ports left".to_owned());
         }
-        Ok(measured.report(self.args, &self.plan, &self.life, rate))
+        Ok(outcome.report(self.args, &self.plan, &self.life, rate))
     }
 
     /// Searches the highest rate at which every objective is met.
@@ -213,7 +214,9 @@ impl<'a> Run<'a> {
     /// Whether a rate was reached, and every objective met.
     fn holds(&self, report: &Report) -> bool {
         let reached = report.rate.target.is_none_or(|target| report.rate.achieved >= 0.99 * target);
-        reached && report.validity != Validity::ClientLimited && report.counts.dropped == 0
+        let met = self.args.load.slo.iter().all(|slo| slo.judge(report).passed);
+        let limited = report.validity == Validity::ClientLimited;
+        reached && met && !limited && report.measured.counts.dropped == 0
     }
 
     /// Closes all connections, and ends the threads.
@@ -279,7 +282,7 @@ fn step(rate: f64, report: &Report, held: Option<bool>) -> Step {
     Step {
         rate,
         achieved: report.rate.achieved,
-        response_us: report.response_us.clone(),
+        response_us: report.measured.response_us.clone(),
         held,
         validity: report.validity,
     }

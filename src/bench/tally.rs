@@ -259,7 +259,7 @@ impl Tally {
 
     /// What a metric comes to, if it was ever measured.
     pub fn summary(&self, metric: Metric) -> Option<Summary> {
-        self.histogram(metric).filter(|times| !times.is_empty()).map(Summary::of)
+        self.histogram(metric).and_then(Summary::of)
     }
 
     /// Adds a histogram of a metric that was measured elsewhere.

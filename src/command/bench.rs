@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use crate::bench;
+use crate::bench::report::{text, verdict};
 use crate::cli::bench::BenchArgs;
 use crate::context::Context;
-use crate::error::{Error, Kind, Result};
-use crate::report;
+use crate::error::{Error, Result};
+use crate::report::{self, Ink};
 use crate::signal::Signals;
 
 /// Measures, and prints the report.
@@ -18,11 +19,10 @@ pub async fn run(args: BenchArgs) -> Result<()> {
     cx.tls.check_client()?;
     let mut signals = Signals::listen()?;
     let (signal, outcome) = signals.run(&cx.stop, bench::run(&args, &cx)).await;
-    let report = outcome?;
-    let json = serde_json::to_string_pretty(&report);
-    report::page((json.map_err(|error| Error::new(Kind::Local, error))? + "\n").as_bytes())?;
+    let report = outcome.map_err(Error::of_bench)?;
+    report::page(text(&report, Ink::stdout()).as_bytes())?;
     match signal {
         Some(signal) => Err(Error::new(signal, "interrupted")),
-        None => Ok(()),
+        None => verdict(&report, args.machine.allow_limited),
     }
 }

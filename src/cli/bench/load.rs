@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum, ValueHint};
 use time::OffsetDateTime;
 
+use crate::bench::report::Gate;
 use crate::bench::{Matching, Sizes, Template};
 use crate::cli::value::{self, Discreet, Size, duration};
 use crate::endpoint::Endpoint;
@@ -73,8 +74,12 @@ pub struct LoadArgs {
     pub steps: Vec<Rate>,
 
     /// Search the highest rate at which every --slo holds: double from --rate on, then halve the gap
-    #[arg(long, conflicts_with_all = ["steps", "in_flight", "messages"])]
+    #[arg(long, requires = "slo", conflicts_with_all = ["steps", "in_flight", "messages"])]
     pub find_max: bool,
+
+    /// What has to hold at the rate that --find-max looks for, as `p99<50ms`; see --gate (repeat)
+    #[arg(long, value_name = "GATE", requires = "find_max")]
+    pub slo: Vec<Gate>,
 
     /// Open a connection again when it is lost
     #[arg(long)]
