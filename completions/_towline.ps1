@@ -445,6 +445,7 @@ Register-ArgumentCompleter -Native -CommandName 'towline' -ScriptBlock {
             [CompletionResult]::new('--messages', '--messages', [CompletionResultType]::ParameterName, 'End when N messages were sent that are measured')
             [CompletionResult]::new('--drain', '--drain', [CompletionResultType]::ParameterName, 'How long to wait for the answers to the last messages')
             [CompletionResult]::new('--steps', '--steps', [CompletionResultType]::ParameterName, 'Measure these rates one after the other, each for --duration')
+            [CompletionResult]::new('--slo', '--slo', [CompletionResultType]::ParameterName, 'What has to hold at the rate that --find-max looks for, as `p99<50ms`; see --gate (repeat)')
             [CompletionResult]::new('--max-backlog', '--max-backlog', [CompletionResultType]::ParameterName, 'How many messages of a connection may wait to be sent, or to be answered; more are dropped, and counted')
             [CompletionResult]::new('--late', '--late', [CompletionResultType]::ParameterName, 'An answer that takes longer is late: counted apart, and in no percentile')
             [CompletionResult]::new('--size', '--size', [CompletionResultType]::ParameterName, 'How long messages are: `128`, a range `16-4KiB`, or several with weights `128*9,4KiB`')

@@ -65,7 +65,7 @@ _towline() {
             return 0
             ;;
         towline__subcmd__bench)
-            opts="-c -d -n -b -H -k -F -i -l -v -q -h -V --target --workload --soak --rate --arrival --in-flight --connections --publishers --ramp --warm-up --duration --messages --drain --steps --find-max --reconnect --max-backlog --late --size --payload --payload-file --replay --text --binary --lines --match --verify --max-message --threads --local-addr --segment --start-at --allow-limited --progress --progress-interval --connect-timeout --no-proxy --header --subprotocol --origin --host --user --bearer --cookie --ping-interval --ping-timeout --max-redirects --ca --client-cert --client-key --sni --alpn --insecure --pin --ssh-config --identity --login --passphrase-file --password-file --host-key-policy --known-hosts --ssh-keepalive --max-children --stop-grace --verbose --quiet --color --help --version"
+            opts="-c -d -n -b -H -k -F -i -l -v -q -h -V --target --workload --soak --rate --arrival --in-flight --connections --publishers --ramp --warm-up --duration --messages --drain --steps --find-max --slo --reconnect --max-backlog --late --size --payload --payload-file --replay --text --binary --lines --match --verify --max-message --threads --local-addr --segment --start-at --allow-limited --progress --progress-interval --connect-timeout --no-proxy --header --subprotocol --origin --host --user --bearer --cookie --ping-interval --ping-timeout --max-redirects --ca --client-cert --client-key --sni --alpn --insecure --pin --ssh-config --identity --login --passphrase-file --password-file --host-key-policy --known-hosts --ssh-keepalive --max-children --stop-grace --verbose --quiet --color --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -132,6 +132,10 @@ _towline() {
                     return 0
                     ;;
                 --steps)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --slo)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -437,6 +437,7 @@ set edit:completion:arg-completer[towline] = {|@words|
             cand --messages 'End when N messages were sent that are measured'
             cand --drain 'How long to wait for the answers to the last messages'
             cand --steps 'Measure these rates one after the other, each for --duration'
+            cand --slo 'What has to hold at the rate that --find-max looks for, as `p99<50ms`; see --gate (repeat)'
             cand --max-backlog 'How many messages of a connection may wait to be sent, or to be answered; more are dropped, and counted'
             cand --late 'An answer that takes longer is late: counted apart, and in no percentile'
             cand --size 'How long messages are: `128`, a range `16-4KiB`, or several with weights `128*9,4KiB`'

@@ -443,6 +443,7 @@ complete -c towline -n "__fish_towline_using_subcommand bench" -s d -l duration 
 complete -c towline -n "__fish_towline_using_subcommand bench" -s n -l messages -d 'End when N messages were sent that are measured' -r
 complete -c towline -n "__fish_towline_using_subcommand bench" -l drain -d 'How long to wait for the answers to the last messages' -r
 complete -c towline -n "__fish_towline_using_subcommand bench" -l steps -d 'Measure these rates one after the other, each for --duration' -r
+complete -c towline -n "__fish_towline_using_subcommand bench" -l slo -d 'What has to hold at the rate that --find-max looks for, as `p99<50ms`; see --gate (repeat)' -r
 complete -c towline -n "__fish_towline_using_subcommand bench" -l max-backlog -d 'How many messages of a connection may wait to be sent, or to be answered; more are dropped, and counted' -r
 complete -c towline -n "__fish_towline_using_subcommand bench" -l late -d 'An answer that takes longer is late: counted apart, and in no percentile' -r
 complete -c towline -n "__fish_towline_using_subcommand bench" -l size -d 'How long messages are: `128`, a range `16-4KiB`, or several with weights `128*9,4KiB`' -r

@@ -190,7 +190,7 @@ impl Sizes {
         }
     }
 
-    fn shortest(&self) -> usize {
+    pub(super) fn shortest(&self) -> usize {
         self.0.iter().map(|range| range.from).min().unwrap_or_default()
     }
 

@@ -90,6 +90,11 @@ impl Plan {
             return refused("--workload", &what);
         }
         let payload = payload(args, workload)?;
+        if messages.size.shortest() == 0
+            && !targets.iter().all(|it| it.target.ends_with_websocket())
+        {
+            return refused("--size", "where bytes are spoken, no bytes are no message");
+        }
         let bytes = targets.iter().any(|it| !it.target.ends_with_websocket()) && !messages.lines;
         let matching = match &messages.matching {
             Some(Matching::Stamp) if !payload.is_stamped() => {
@@ -114,7 +119,11 @@ impl Plan {
             return refused("--workload", "what is published needs a {stamp}, or a --size from 32");
         }
         let cores = available_parallelism().map_or(1, |cores| cores.get());
-        let threads = machine.threads.unwrap_or(cores).min(connections + own_publishers);
+        let threads = machine.threads.unwrap_or(cores);
+        let threads = match workload {
+            Workload::Connect => threads,
+            _ => threads.min(connections + own_publishers),
+        };
         let idle = (workload == Workload::Idle).then_some(std::time::Duration::from_secs(30));
         let ping = args.reach.ws.ping.or(idle).filter(|it| !it.is_zero());
         Ok(Self {

@@ -1,9 +1,11 @@
 //! A run from its start to its report: tells the threads what to do, and adds up what they say.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use time::OffsetDateTime;
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
@@ -28,10 +30,19 @@ use crate::error::{Error, Kind, Result};
 /// A flag that does not fit the others, or no connection could be opened.
 pub async fn run(args: &BenchArgs, cx: &Arc<Context>) -> Result<Report> {
     let plan = Arc::new(Plan::new(args)?);
+    raise_limit();
     let mut run = Run::start(args, cx, plan)?;
     let outcome = run.measure().await;
     run.close().await;
     outcome
+}
+
+/// Lets this process have as many descriptors as it may.
+fn raise_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // If it cannot be, connections will say so.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// The time between an order and what it is about, so that all threads have it by then.
@@ -55,6 +66,7 @@ struct Thread {
     /// As it was last said.
     open: usize,
     in_flight: u64,
+    ended: bool,
 }
 
 impl<'a> Run<'a> {
@@ -66,7 +78,13 @@ impl<'a> Run<'a> {
             let (plan, cx, said) = (plan.clone(), cx.clone(), said.clone());
             let work = move || work(plan, cx, index, said, todo);
             let handle = thread::Builder::new().name(format!("bench-{index}")).spawn(work);
-            Ok(Thread { orders, handle: handle.map_err(Error::io)?, open: 0, in_flight: 0 })
+            Ok(Thread {
+                orders,
+                handle: handle.map_err(Error::io)?,
+                open: 0,
+                in_flight: 0,
+                ended: false,
+            })
         };
         let threads = (0..plan.threads).map(thread).collect::<Result<_>>()?;
         let shown = Shown::new(&args.progress);
@@ -151,7 +169,8 @@ impl<'a> Run<'a> {
         let mut outcome = Outcome::new(&round, OffsetDateTime::now_utc() + warm_up, keeps);
         let throttled = saturation::throttled();
         self.order(|| Order::Drive(round.clone()));
-        let total = load.messages.is_none().then_some(load.duration.as_secs_f64());
+        let endless = load.messages.is_some() || load.duration == Duration::MAX;
+        let total = (!endless).then_some(load.duration.as_secs_f64());
         let threads = self.threads.len();
         self.hear_from_all(|run, tick| {
             let whole = outcome.add(tick, threads);
@@ -238,9 +257,10 @@ impl<'a> Run<'a> {
     /// Listens until every thread has done what it was told to.
     ///
     /// # Errors
-    /// A thread has ended.
+    /// A thread has failed; the others have done it all the same.
     async fn hear_from_all(&mut self, mut each: impl FnMut(&mut Self, Tick)) -> Result<()> {
-        let mut busy = self.threads.len();
+        let mut busy = self.threads.iter().filter(|thread| !thread.ended).count();
+        let mut outcome = Ok(());
         while busy > 0 {
             let Some((thread, news)) = self.news.recv().await else { break };
             match news {
@@ -251,10 +271,14 @@ impl<'a> Run<'a> {
                     each(self, *tick);
                 }
                 News::Done => busy -= 1,
-                News::Failed(error) => return Err(error),
+                News::Failed(error) => {
+                    busy -= 1;
+                    self.threads[thread].ended = true;
+                    outcome = Err(error);
+                }
             }
         }
-        Ok(())
+        outcome
     }
 
     fn state(&self, phase: &'static str, since: u64, total_s: Option<f64>) -> State {
@@ -296,11 +320,15 @@ fn work(
     said: mpsc::UnboundedSender<(usize, News)>,
     todo: mpsc::UnboundedReceiver<Order>,
 ) {
-    let ended = Builder::new_current_thread().enable_all().build().and_then(|runtime| {
+    let work = AssertUnwindSafe(|| {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
         let worker = Worker::new(plan, cx, index, said.clone());
         runtime.block_on(LocalSet::new().run_until(worker.run(todo)))
     });
-    if let Err(error) = ended {
-        let _ = said.send((index, News::Failed(Error::io(error))));
-    }
+    let error = match catch_unwind(work) {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => Error::io(error),
+        Err(_) => Error::new(Kind::Local, "a thread has panicked"),
+    };
+    let _ = said.send((index, News::Failed(error)));
 }

@@ -485,7 +485,6 @@ impl Worker {
 
     /// Opens and closes connections by a schedule.
     async fn knock(self: &Rc<Self>, mut schedule: Schedule, alarm: &Alarm) -> io::Result<()> {
-        let most = self.share_of(self.plan.connections.max(self.plan.threads) as u64) as usize;
         let mut place = 0;
         loop {
             let due = schedule.peek();
@@ -499,7 +498,7 @@ impl Worker {
             schedule.advance();
             let woken = now();
             let measured = self.measures().contains(&due);
-            if self.in_flight.get() >= most.max(1) as u64 {
+            if self.in_flight.get() >= self.plan.max_backlog as u64 {
                 self.tally.borrow_mut().counts.dropped += u64::from(measured);
                 continue;
             }
@@ -534,18 +533,20 @@ impl Worker {
         let measured = self.measures().contains(&due);
         let connection = Connection::new(0, false);
         self.tally.borrow_mut().counts.sent += u64::from(measured);
-        if self.dial(&connection, self.index + place * self.plan.threads).await {
+        let place = self.index + place * self.plan.threads;
+        if self.dial(&connection, place).await {
             if measured {
                 let mut tally = self.tally.borrow_mut();
                 tally.counts.received += 1;
                 let metric = if self.is_open_loop() { Metric::Response } else { Metric::Service };
                 tally.time(metric, now() - due);
             }
-            self.open.set(self.open.get() + 1);
-            connection.leave(&self);
-            let _ = timeout(Close::PATIENCE, poll_fn(|cx| connection.poll(cx, &self))).await;
+            // Bytes have no goodbye that is answered.
+            if self.plan.target(place).ends_with_websocket() {
+                connection.leave(&self);
+                let _ = timeout(Close::PATIENCE, poll_fn(|cx| connection.poll(cx, &self))).await;
+            }
             connection.discard(&self);
-            self.open.set(self.open.get() - 1);
         }
         self.waiting(-1);
     }
