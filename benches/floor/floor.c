@@ -1,7 +1,8 @@
 /* The floor: the least that a WebSocket echo server and its client can cost with epoll, one thread,
  * one buffer, and no library. They keep to RFC 6455 as far as the benchmarks go, and no further.
  *
- *   floor serve                                  prints `listening PORT`
+ *   floor serve [STALL EVERY]                    prints `listening PORT`; does nothing for STALL ms in
+ *                                                every EVERY ms, from the first connection on
  *   floor drive PORT CONNECTIONS SIZE WINDOW MESSAGES
  *                                                WINDOW messages in flight on each connection;
  *                                                prints JSON: messages, CPU and wall seconds
@@ -183,7 +184,21 @@ static int echo(struct peer *p) {
     return 1;
 }
 
-static _Noreturn void serve(void) {
+static int64_t ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* Sleeps if it is time to: at the end of each period. */
+static void stall(int64_t start, int64_t length, int64_t every) {
+    int64_t at = (ms() - start) % every;
+    if (at >= every - length) usleep((useconds_t)(every - at) * 1000);
+}
+
+static _Noreturn void serve(int64_t length, int64_t every) {
+    int64_t start = 0;
+
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), epoll = epoll_create1(0);
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof at;
@@ -197,6 +212,8 @@ static _Noreturn void serve(void) {
     for (;;) {
         struct epoll_event events[EVENTS];
         int n = epoll_wait(epoll, events, EVENTS, -1);
+        if (length && start) stall(start, length, every);
+        if (!start) start = ms();
         for (int i = 0; i < n; i++) {
             struct peer *p = events[i].data.ptr;
             if (p == &self) {
@@ -289,9 +306,10 @@ static int drive(int port, int connections, size_t size, int window, long messag
 }
 
 int main(int argc, char **argv) {
-    if (argc == 2 && !strcmp(argv[1], "serve")) serve();
+    if (argc == 2 && !strcmp(argv[1], "serve")) serve(0, 1);
+    if (argc == 4 && !strcmp(argv[1], "serve")) serve(atol(argv[2]), atol(argv[3]));
     if (argc == 7 && !strcmp(argv[1], "drive"))
         return drive(atoi(argv[2]), atoi(argv[3]), (size_t)atol(argv[4]), atoi(argv[5]), atol(argv[6]));
-    fprintf(stderr, "floor serve | floor drive PORT CONNECTIONS SIZE WINDOW MESSAGES\n");
+    fprintf(stderr, "floor serve [STALL EVERY] | floor drive PORT CONNECTIONS SIZE WINDOW MESSAGES\n");
     return 2;
 }

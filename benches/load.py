@@ -1,0 +1,184 @@
+"""The benchmarks of `towline bench`: what it costs, whether it tells the truth, how far it reaches."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+
+import harness
+from harness import NULL, PIPE, PREFIX, ROOT, Failure, Process
+from harness import expect, in_turns, limit, progress
+
+# What a run fails over.
+COST = 1.25
+IDLE_KIB = 10
+PACER_LAG_US = 1000
+TRUTH = 0.02
+
+CONNECTIONS = 100
+REACH = 15_000
+SEGMENTS = 4
+
+
+def floor():
+    """The least that a client and a server can cost, in C."""
+    binary = PREFIX / "floor"
+    source = ROOT / "benches" / "floor" / "floor.c"
+    if subprocess.run(["cc", "-O2", "-o", binary, source], stdout=sys.stderr, check=False).returncode:
+        raise Failure("a C compiler is needed")
+    return binary
+
+
+def floor_server(*args):
+    server = Process(floor(), "serve", *args, stdin=NULL, stdout=PIPE)
+    return server, server.port()
+
+
+def bench(*args, code=(0,)):
+    """The report of a run, with the CPU time of the whole process."""
+    command = [harness.TOWLINE, "bench", *args, "--json", "--progress", "none"]
+    with Process(*command, stdin=NULL, stdout=PIPE, stderr=PIPE) as run:
+        said = run.popen.stdout.read()
+        why = run.popen.stderr.read().decode()
+        usage = run.usage()
+        if run.popen.returncode not in code:
+            raise Failure(f"bench ended with {run.popen.returncode}: {why}")
+        return json.loads(said) | {"usage": usage, "code": run.popen.returncode}
+
+
+def bench_cost(options, tables):
+    """CPU time for each echoed message, beside a client that does nothing else."""
+    rows = []
+    server, port = floor_server()
+    with server:
+        for size, window, count in [(16, 1, 200_000), (128, 1, 200_000), (16, 64, 4_000_000), (128, 64, 4_000_000)]:
+            count = int(count * options.scale)
+
+            def drive(which, size=size, window=window, count=count):
+                if which == "floor":
+                    args = [port, CONNECTIONS, size, window, count]
+                    with Process(floor(), "drive", *args, stdin=NULL, stdout=PIPE) as run:
+                        said = json.loads(run.line())
+                    expect("messages", said["messages"], count)
+                    return {"cpu": said["cpu_s"] / count * 1e6, "rate": count / said["wall_s"]}
+                load = ["-c", CONNECTIONS, "--in-flight", window, "--size", size, "-n", count]
+                load += ["--warm-up", "0s", "--threads", 1, "--allow-limited"]
+                report = bench(f"ws://127.0.0.1:{port}", *load)
+                expect("messages", report["counts"]["received"], count)
+                return {"cpu": report["usage"]["cpu"] / count * 1e6, "rate": report["rate"]["achieved"]}
+
+            taken = in_turns(options.runs, {"floor": "floor", "towline bench": "towline"}, drive)
+            ratio = taken["towline bench"]["cpu"] / taken["floor"]["cpu"]
+            rows += [
+                [f"{name}, {size} B, {window} in flight", f"{it['cpu']:.3f}", f"{it['cpu'] / taken['floor']['cpu']:.2f}", f"{it['rate']:,.0f}"]
+                for name, it in taken.items()
+            ]
+            limit(f"CPU of a message of {size} B with {window} in flight", ratio, COST, "times the floor")
+    head = ["100 connections, one thread", "CPU µs a message", "ratio", "messages/s"]
+    tables.show("bench_cost: what a message costs the client", head, rows)
+
+
+def bench_truth(options, tables):
+    """A server that does nothing for one second in every ten."""
+    seconds, rate = 20, 1000
+    server, port = floor_server(1000, 10_000)
+    with server:
+        load = ["-c", 10, "--warm-up", "0s", "-d", f"{seconds}s", "--allow-limited"]
+        opened = bench(f"ws://127.0.0.1:{port}", *load, "--rate", rate)
+    server, port = floor_server(1000, 10_000)
+    with server:
+        closed = bench(f"ws://127.0.0.1:{port}", *load, "--in-flight", 1)
+    # A tenth of the messages wait, for 0 to 1 s: above 0.9 s are a hundredth of all.
+    want = 900_000
+    rows = [
+        ["computed", "open", f"{want / 1000:.0f}", "1000"],
+        ["towline bench --rate 1000", opened["mode"]] + [f"{opened['response_us'][it] / 1000:.1f}" for it in ("p99", "max")],
+        ["towline bench --in-flight 1", closed["mode"]] + [f"{closed['service_us'][it] / 1000:.1f}" for it in ("p99", "max")],
+    ]
+    head = ["a stall of 1 s every 10 s", "loop", "p99 ms", "max ms"]
+    tables.show("bench_truth: whether a stall shows", head, rows)
+    wrong = abs(opened["response_us"]["p99"] - want) / want
+    limit("p99 under a stall is off", wrong * 100, TRUTH * 100, "%")
+    expect("modes", (opened["mode"], closed["mode"]), ("open", "closed"))
+    if closed["service_us"]["p99"] > want / 10:
+        raise Failure("a closed loop shows the stall, which it cannot")
+
+
+def bench_pacer(options, tables):
+    """How late messages are sent, at 50,000 a second by one thread."""
+    server, port = floor_server()
+    with server:
+
+        def pace(_):
+            load = ["-c", CONNECTIONS, "--rate", "50k", "--threads", 1, "-d", f"{5 * options.scale}s"]
+            report = bench(f"ws://127.0.0.1:{port}", *load, "--allow-limited")
+            lag = report["pacer_lag_us"]
+            return {"p50": lag["p50"], "p99": lag["p99"], "p999": lag["p999"], "rate": report["rate"]["achieved"]}
+
+        taken = in_turns(options.runs, {"50,000 a second": None}, pace)
+    rows = [[name, *(f"{it[key]:,.0f}" for key in ("rate", "p50", "p99", "p999"))] for name, it in taken.items()]
+    head = ["one thread, 100 connections", "achieved", "lag p50 µs", "p99", "p99.9"]
+    tables.show("bench_pacer: how late messages are", head, rows)
+    limit("lag p99", taken["50,000 a second"]["p99"], PACER_LAG_US, "µs")
+
+
+def bench_reach(options, tables):
+    """Many connections from one process, and from four segments over several addresses."""
+    count = int(REACH * options.scale)
+    load = ["--soak", "--ramp", "5k", "--warm-up", "0s", "-d", "5s", "--ping-interval", "5s", "--allow-limited"]
+    server, port = floor_server()
+    with server:
+        few = bench(f"ws://127.0.0.1:{port}", *load, "-c", 1)
+        many = bench(f"ws://127.0.0.1:{port}", *load, "-c", count)
+    expect("connections", (many["counts"]["opened"], many["counts"]["closed"]), (count, 0))
+    each = (many["client"]["max_rss"] - few["client"]["max_rss"]) / 1024 / count
+    rows = [["one process", f"{count:,}", f"{each:.2f}", f"{many['ping_us']['count']:,}"]]
+    with ExitStack() as stack:
+        ports = []
+        for _ in range(SEGMENTS):
+            server, port = floor_server()
+            stack.enter_context(server)
+            ports.append(port)
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        runs = []
+        for i, port in enumerate(ports, 1):
+            local = f"127.0.{i}.1-127.0.{i}.4"
+            targets = [f"ws://127.0.0.1:{port}"]
+            command = [harness.TOWLINE, "bench", *targets, *load, "-c", count * SEGMENTS]
+            command += ["--segment", f"{i}/{SEGMENTS}", "--local-addr", local]
+            command += [f"--json={folder}/{i}.json", "--progress", "none"]
+            runs.append(stack.enter_context(Process(*command, stdin=NULL, stdout=NULL, stderr=PIPE)))
+        for run in runs:
+            run.usage()
+            expect("exit code", run.popen.returncode, 0)
+        reports = [json.loads(open(f"{folder}/{i}.json").read()) for i in range(1, SEGMENTS + 1)]
+    opened = sum(report["counts"]["opened"] for report in reports)
+    lost = sum(report["counts"]["closed"] for report in reports)
+    expect("connections of all segments", (opened, lost), (count * SEGMENTS, 0))
+    pings = sum(report["ping_us"]["count"] for report in reports)
+    rows.append([f"{SEGMENTS} segments", f"{opened:,}", "", f"{pings:,}"])
+    tables.show("bench_reach: idle connections", ["", "connections", "KiB each", "pings answered"], rows)
+    limit("memory of a connection", each, IDLE_KIB, "KiB")
+
+
+def bench_saturation(options, tables):
+    """Two programs beside it that take all CPU time."""
+    server, port = floor_server()
+    hog = [sys.executable, "-c", "while True: pass"]
+    rows = []
+    with server, ExitStack() as stack:
+        load = ["-c", CONNECTIONS, "--rate", "20k", "-d", "5s"]
+        for hogs in (0, os.cpu_count()):
+            for _ in range(hogs):
+                stack.enter_context(Process(*hog, stdin=NULL, stdout=NULL))
+            report = bench(f"ws://127.0.0.1:{port}", *load, code=(0, 4))
+            rows.append([f"{hogs} hogs", report["validity"], str(report["code"]), f"{report['pacer_lag_us']['p99']:,}"])
+            progress("")
+    head = ["20,000 a second", "validity", "exit code", "lag p99 µs"]
+    tables.show("bench_saturation: whether the client says that it was the limit", head, rows)
+    expect("with hogs", rows[1][1:3], ["client-limited", "4"])
+
+
+BENCHMARKS = [bench_cost, bench_truth, bench_pacer, bench_reach, bench_saturation]
