@@ -25,6 +25,7 @@ mod client;
 mod exchange;
 mod figures;
 mod front;
+mod gone;
 mod head;
 mod health;
 mod quotas;

@@ -1,5 +1,6 @@
 //! One plain HTTP request, and its answer.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::backend::{Back, Share};
 use super::balance::Pool;
 use super::front::Front;
+use super::gone::{self, gone, while_there};
+use super::visit::who;
 use super::{Proxy, head};
 use crate::endpoint::Side;
 use crate::error::{Error, Kind, Result};
@@ -18,7 +21,7 @@ use crate::http::body::Length;
 use crate::http::{self, Request, Response};
 use crate::relay::body::body;
 use crate::report;
-use crate::report::access::{self, Moved, Passed, PassedEvent};
+use crate::report::access::{self, Moved, Passed};
 use crate::site::Answer;
 
 /// The largest head of an answer; the backend was chosen by the user, so there is no flag.
@@ -33,7 +36,17 @@ pub(super) async fn run(
 ) -> Option<Front> {
     let args = &proxy.args.proxying;
     let mut attempts = pool.attempts(&request, &front.client);
-    while let Some(share) = attempts.next().await {
+    let came = Instant::now();
+    loop {
+        let near = (&mut front.stream, &mut front.buf);
+        let share = match while_there(near, args.max_header, attempts.next()).await {
+            Ok(Some(share)) => share,
+            Ok(None) => break,
+            Err(why) => {
+                gone::log((&front, &request), "-", came, &why, proxy);
+                return None;
+            }
+        };
         if !share.endpoint.is_web() {
             let answer = Answer::text(426, "Upgrade Required", "only WebSockets are served here\n");
             return front.say(answer.with("Upgrade", "websocket"), &request, proxy).await;
@@ -44,7 +57,17 @@ pub(super) async fn run(
         let fresh = reused.is_none();
         let back = match reused {
             Some(back) => Some(back),
-            None => attempts.dial(&share, &front.peer).await,
+            None => {
+                let near = (&mut front.stream, &mut front.buf);
+                let dial = attempts.dial(&share, &front.peer);
+                match while_there(near, args.max_header, dial).await {
+                    Ok(back) => back,
+                    Err(why) => {
+                        gone::log((&front, &request), &share.name, came, &why, proxy);
+                        return None;
+                    }
+                }
+            }
         };
         let Some(mut back) = back else { continue };
         let mut passing = Passing::of(&request);
@@ -69,13 +92,13 @@ pub(super) async fn run(
                 return front.go_on(keep, proxy).await;
             }
             // The answer has begun, and cannot be taken back: what is cut off has to show.
-            Err((_, error)) if passing.status.is_some() => {
-                passing.log(&front, &share, began, Some(&error), proxy);
+            Err((side, error)) if passing.status.is_some() => {
+                passing.log(&front, &share, began, Some((side, &error)), proxy);
                 front.stream.abort(&error);
                 return None;
             }
             Err((Side::Near, error)) => {
-                report::verbose(format_args!("{}: {error}", front.peer.address));
+                gone::log((&front, &request), &share.name, came, &error, proxy);
                 return None;
             }
             // An idle connection that has just been closed says nothing about the backend.
@@ -111,11 +134,11 @@ pub(super) async fn refuse(
     passing.keep_front = false;
     let from = (&mut back.stream, &mut back.buf);
     let outcome = passing.answer(response, from, &mut front.stream, proxy).await;
-    let error = outcome.err().map(|(_, error)| error);
-    passing.log(&front, share, began, error.as_ref(), proxy);
+    let error = outcome.err();
+    passing.log(&front, share, began, error.as_ref().map(|(side, error)| (*side, error)), proxy);
     match error {
         None => front.go_on(false, proxy).await,
-        Some(error) => {
+        Some((_, error)) => {
             front.stream.abort(&error);
             None
         }
@@ -163,7 +186,7 @@ impl<'a> Passing<'a> {
         back: &mut Back,
         proxy: &Proxy,
     ) -> Result<(), (Side, Error)> {
-        let patience = proxy.args.proxying.http_timeout;
+        let (patience, most) = (proxy.args.proxying.http_timeout, proxy.args.proxying.max_header);
         let length = Length::of_request(self.request).map_err(near)?;
         if self.waits {
             let sign = Response::new(100, "Continue").to_bytes();
@@ -180,16 +203,17 @@ impl<'a> Passing<'a> {
         }
         let (head, ended, heard) = (head.to_bytes(), sent.clone(), self.heard.clone());
         let upload = async {
-            let _ended = ended.drop_guard();
+            let ended = ended.drop_guard();
             let first = timeout(patience, to_back.write_all(&head)).await;
             first
                 .map_err(|_| late(patience))
                 .and_then(|it| it.map_err(Error::lost))
                 .map_err(far)?;
-            let from = (&mut from, &mut front.buf);
-            body(from, length, (&mut to_back, chunked), patience, &mut up).await?;
+            let request = (&mut from, &mut front.buf);
+            body(request, length, (&mut to_back, chunked), patience, &mut up).await?;
             heard.cancel();
-            Ok(())
+            drop(ended);
+            Err::<Infallible, _>(near(gone(&mut from, &mut front.buf, most).await))
         };
         let download = async {
             let response = tokio::select! {
@@ -202,27 +226,26 @@ impl<'a> Passing<'a> {
             self.answer(response, (&mut answers, &mut back.buf), &mut to_front, proxy).await
         };
         let mut uploading = true;
-        {
+        let outcome = {
             tokio::pin!(upload, download);
             loop {
                 tokio::select! {
-                    outcome = &mut upload, if uploading => {
+                    // What has been answered is answered, whoever has left.
+                    biased;
+                    outcome = &mut download => break outcome,
+                    Err((side, error)) = &mut upload, if uploading => {
                         uploading = false;
                         // A backend that stops reading may still say why.
-                        if let Err((Side::Near, error)) = outcome {
-                            return Err(near(error));
+                        if side == Side::Near {
+                            break Err(near(error));
                         }
-                    }
-                    outcome = &mut download => {
-                        outcome?;
-                        break;
                     }
                 }
             }
-        }
+        };
         self.up = up;
         self.keep_back &= self.heard.is_cancelled();
-        Ok(())
+        outcome
     }
 
     /// Reads the head of the answer, and passes on those that come before it.
@@ -256,27 +279,19 @@ impl<'a> Passing<'a> {
         front: &Front,
         share: &Share,
         began: Instant,
-        error: Option<&Error>,
+        error: Option<(Side, &Error)>,
         proxy: &Proxy,
     ) {
         share.figures.requests.add(1);
-        let error = error.map(ToString::to_string);
+        let text = error.map(|(_, error)| error.to_string());
         let moved =
             Moved { bytes_in: self.up, messages_in: 0, bytes_out: self.down, messages_out: 0 };
         let passed = Passed {
-            event: PassedEvent::Request,
-            id: None,
-            client: &front.peer.address,
-            backend: &share.name,
-            host: self.request.fields.get("Host"),
-            method: Some(&self.request.method),
-            path: self.request.path(),
             status: self.status,
             moved: Some(moved),
-            close: None,
-            by: None,
-            error: error.as_deref(),
-            seconds: began.elapsed().as_secs_f64(),
+            by: error.map(|(side, _)| who(side)),
+            error: text.as_deref(),
+            ..gone::record((front, self.request), &share.name, began)
         };
         access::passed(proxy.args.server.access_log, &passed);
     }

@@ -11,6 +11,7 @@ use super::balance::Pool;
 use super::client::Client;
 use super::exchange::{self, MAX_HEAD};
 use super::front::Front;
+use super::gone::{self, while_there};
 use super::visit::{Open, Visit};
 use super::{Proxy, head};
 use crate::accept::join_target;
@@ -24,7 +25,7 @@ use crate::site::Answer;
 /// Passes a WebSocket on. The connection is returned if it can bring another request: it has been
 /// refused.
 pub(super) async fn run(
-    front: Front,
+    mut front: Front,
     request: Request,
     pool: &Pool,
     proxy: &Arc<Proxy>,
@@ -38,16 +39,39 @@ pub(super) async fn run(
     }
     let mut attempts = pool.attempts(&request, &front.client);
     let mut refusal = None;
-    while let Some(share) = attempts.next().await {
+    let most = proxy.args.proxying.max_header;
+    let came = Instant::now();
+    loop {
+        let near = (&mut front.stream, &mut front.buf);
+        let share = match while_there(near, most, attempts.next()).await {
+            Ok(Some(share)) => share,
+            Ok(None) => break,
+            Err(why) => {
+                gone::log((&front, &request), "-", came, &why, proxy);
+                return None;
+            }
+        };
         let began = Instant::now();
         if !share.endpoint.is_web() {
             bridge(front, request, share, proxy).await;
             return None;
         }
-        let Some(back) = attempts.dial(&share, &front.peer).await else { continue };
-        let (back, mut response) = match ask(back, &request, &front.client, &share, proxy).await {
+        let asking = async {
+            let back = attempts.dial(&share, &front.peer).await?;
+            Some(ask(back, &request, &front.client, &share, proxy).await)
+        };
+        let near = (&mut front.stream, &mut front.buf);
+        let answered = match while_there(near, most, asking).await {
             Ok(answered) => answered,
-            Err(error) => {
+            Err(why) => {
+                gone::log((&front, &request), &share.name, came, &why, proxy);
+                return None;
+            }
+        };
+        let (back, mut response) = match answered {
+            None => continue,
+            Some(Ok(answered)) => answered,
+            Some(Err(error)) => {
                 attempts.failed(&share, error);
                 continue;
             }

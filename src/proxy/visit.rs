@@ -116,7 +116,8 @@ impl Owner for Open {
     }
 }
 
-fn who(side: Side) -> &'static str {
+/// Who is at this side of a proxy, for the log.
+pub(super) fn who(side: Side) -> &'static str {
     match side {
         Side::Near => "client",
         Side::Far => "backend",

@@ -1,18 +1,21 @@
 //! What those who fail, stall or leave do to the others.
 
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use rustix::net::sockopt::set_socket_linger;
 use rustix::process::Signal;
 
 use super::{backend, proxy, url};
 use crate::support::{
-    DEADLINE, Frame, Running, Server, Towline, Ws, exchange, noise, port, wait_until, ws_server,
+    DEADLINE, Frame, Running, Server, Towline, Ws, exchange, noise, port, tcp_server, wait_until,
+    ws_server,
 };
 
 /// The port of `--admin`.
@@ -305,4 +308,86 @@ fn sessions_leave_nothing_behind() {
     sessions(2000);
     wait_until("all is given back", || held(&proxy) == before);
     assert!(proxy.memory("VmRSS") < memory + 2048, "{} KiB after {memory}", proxy.memory("VmRSS"));
+}
+
+/// A backend that hears a request, tells of that, and says nothing until its client has left; then
+/// it tells of that, too.
+fn thinking() -> (Server, Receiver<()>) {
+    let (tell, told) = channel();
+    let tell = Mutex::new(tell);
+    let server = tcp_server(move |mut stream| {
+        let mut heard = Vec::new();
+        let mut chunk = [0; 4096];
+        while !heard.ends_with(b"\r\n\r\n") && !heard.ends_with(b"hello") {
+            let len = stream.read(&mut chunk).unwrap();
+            assert!(len > 0, "the proxy leaves by itself");
+            heard.extend_from_slice(&chunk[..len]);
+        }
+        tell.lock().unwrap().send(()).unwrap();
+        assert!(!matches!(stream.read(&mut chunk), Ok(1..)));
+        tell.lock().unwrap().send(()).unwrap();
+    });
+    (server, told)
+}
+
+#[test]
+fn a_client_that_leaves_while_a_backend_thinks_is_noticed() {
+    let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for (method, fields, body) in [
+        ("GET", "", ""),
+        ("POST", "Content-Length: 5\r\n", "hello"),
+        // The next request is there already.
+        ("GET", "", "GET /next HTTP/1.1\r\n"),
+        ("GET", upgrade, ""),
+    ] {
+        for reset in [false, true] {
+            let (server, told) = thinking();
+            let flags = ["--http-timeout=inf", "--handshake-timeout=1h", "--access-log=json"];
+            let proxy = proxy(&[&[&*backend(&server)], &flags[..]].concat());
+            let mut client = TcpStream::connect(("127.0.0.1", proxy.port())).unwrap();
+            let head = format!("{method} /slow?secret HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
+            client.write_all((head + body).as_bytes()).unwrap();
+            told.recv_timeout(DEADLINE).unwrap();
+            if reset {
+                set_socket_linger(&client, Some(Duration::ZERO)).unwrap();
+            }
+            drop(client);
+            told.recv_timeout(DEADLINE).expect("the backend is told");
+            let line = proxy.stderr_line(|line| line.contains("has left"));
+            for part in
+                [r#""path":"/slow""#, r#""by":"client""#, &format!(r#""method":"{method}""#)]
+            {
+                assert!(line.contains(part), "no {part}: {line}");
+            }
+            assert!(!line.contains("status"), "{line}");
+            assert!(!proxy.stderr().contains("failures"), "{}", proxy.stderr());
+        }
+    }
+}
+
+#[test]
+fn a_client_that_leaves_in_the_middle_of_an_answer_is_noticed() {
+    let (tell, told) = channel();
+    let tell = Mutex::new(tell);
+    let server = tcp_server(move |mut stream| {
+        super::read_request(&mut stream);
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        assert!(!matches!(stream.read(&mut [0]), Ok(1..)));
+        tell.lock().unwrap().send(()).unwrap();
+    });
+    let proxy = proxy(&[&backend(&server), "--http-timeout=inf", "--access-log=json"]);
+    let mut client = TcpStream::connect(("127.0.0.1", proxy.port())).unwrap();
+    client.write_all(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut said = Vec::new();
+    while !said.ends_with(b"data: 1\n\n\r\n") {
+        let mut byte = [0];
+        client.read_exact(&mut byte).unwrap();
+        said.push(byte[0]);
+    }
+    drop(client);
+    told.recv_timeout(DEADLINE).expect("the backend is told");
+    let line = proxy.stderr_line(|line| line.contains("has left"));
+    assert!(line.contains(r#""status":200"#) && line.contains(r#""by":"client""#), "{line}");
 }

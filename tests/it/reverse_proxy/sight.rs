@@ -162,6 +162,9 @@ fn a_client_that_leaves_before_its_101_is_counted_out() {
                    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     client.write_all(request.as_bytes()).unwrap();
     heard.recv().unwrap();
+    // So much that nobody looks at what comes after it. It is more than the sockets hold.
+    client.set_nonblocking(true).unwrap();
+    while client.write(&[0; 64 << 10]).is_ok() {}
     // A reset, which the kernel notes though nobody reads.
     set_socket_linger(&client, Some(Duration::ZERO)).unwrap();
     drop(client);
