@@ -242,6 +242,7 @@ Register-ArgumentCompleter -Native -CommandName 'towline' -ScriptBlock {
             [CompletionResult]::new('--listen', '--listen', [CompletionResultType]::ParameterName, 'Listen here as well (repeat)')
             [CompletionResult]::new('--set-header', '--set-header', [CompletionResultType]::ParameterName, 'Set a header of every request to a backend, as `Name: value`; without a value it is removed (repeat)')
             [CompletionResult]::new('--http-timeout', '--http-timeout', [CompletionResultType]::ParameterName, 'How long a backend may take to begin its answer, and either side to go on with a body')
+            [CompletionResult]::new('--min-body-rate', '--min-body-rate', [CompletionResultType]::ParameterName, 'Bytes a second that a client has to send of a body, on average over 20s that it is waited for; 0 is any number')
             [CompletionResult]::new('--keep-alive', '--keep-alive', [CompletionResultType]::ParameterName, 'How long a connection without a request is kept, on either side')
             [CompletionResult]::new('--max-idle', '--max-idle', [CompletionResultType]::ParameterName, 'How many connections without a request are kept to a backend')
             [CompletionResult]::new('--max-header', '--max-header', [CompletionResultType]::ParameterName, 'The largest request head')

@@ -236,6 +236,7 @@ set edit:completion:arg-completer[towline] = {|@words|
             cand --listen 'Listen here as well (repeat)'
             cand --set-header 'Set a header of every request to a backend, as `Name: value`; without a value it is removed (repeat)'
             cand --http-timeout 'How long a backend may take to begin its answer, and either side to go on with a body'
+            cand --min-body-rate 'Bytes a second that a client has to send of a body, on average over 20s that it is waited for; 0 is any number'
             cand --keep-alive 'How long a connection without a request is kept, on either side'
             cand --max-idle 'How many connections without a request are kept to a backend'
             cand --max-header 'The largest request head'

@@ -238,6 +238,7 @@ complete -c towline -n "__fish_towline_using_subcommand serve" -s V -l version -
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l listen -d 'Listen here as well (repeat)' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l set-header -d 'Set a header of every request to a backend, as `Name: value`; without a value it is removed (repeat)' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l http-timeout -d 'How long a backend may take to begin its answer, and either side to go on with a body' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l min-body-rate -d 'Bytes a second that a client has to send of a body, on average over 20s that it is waited for; 0 is any number' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l keep-alive -d 'How long a connection without a request is kept, on either side' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-idle -d 'How many connections without a request are kept to a backend' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-header -d 'The largest request head' -r

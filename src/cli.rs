@@ -432,6 +432,13 @@ pub struct ProxyingArgs {
     #[arg(long, value_name = "DUR", default_value = "60s", value_parser = duration)]
     pub http_timeout: Duration,
 
+    /// Bytes a second that a client has to send of a body, on average over 20s that it is waited for; 0 is any number
+    ///
+    /// Who sends less gets a 408; if --http-timeout is less than 20s, it is what counts. How fast an
+    /// answer is read has no such bound: who takes nothing of it for --http-timeout is cut off.
+    #[arg(long, value_name = "SIZE", default_value = "500", value_parser = size)]
+    pub min_body_rate: Size,
+
     /// How long a connection without a request is kept, on either side
     #[arg(long, value_name = "DUR", default_value = "60s", value_parser = duration)]
     pub keep_alive: Duration,

@@ -19,7 +19,7 @@ use crate::endpoint::Side;
 use crate::error::{Error, Kind, Result};
 use crate::http::body::Length;
 use crate::http::{self, Request, Response};
-use crate::relay::body::body;
+use crate::relay::body::{Pace, body};
 use crate::report;
 use crate::report::access::{self, Moved, Passed};
 use crate::site::Answer;
@@ -99,7 +99,11 @@ pub(super) async fn run(
             }
             Err((Side::Near, error)) => {
                 gone::log((&front, &request), &share.name, came, &error, proxy);
-                return None;
+                if error.kind() != Kind::Timeout {
+                    return None;
+                }
+                let answer = Answer::text(408, "Request Timeout", "the body comes too slowly\n");
+                return front.say(answer.closing(), &request, proxy).await;
             }
             // An idle connection that has just been closed says nothing about the backend.
             Err((Side::Far, error)) if !fresh && error.kind() != Kind::Timeout => {
@@ -210,7 +214,8 @@ impl<'a> Passing<'a> {
                 .and_then(|it| it.map_err(Error::lost))
                 .map_err(far)?;
             let request = (&mut from, &mut front.buf);
-            body(request, length, (&mut to_back, chunked), patience, &mut up).await?;
+            let pace = Pace { patience, least: proxy.args.proxying.min_body_rate as u64 };
+            body(request, length, (&mut to_back, chunked), pace, &mut up).await?;
             heard.cancel();
             drop(ended);
             Err::<Infallible, _>(near(gone(&mut from, &mut front.buf, most).await))
@@ -339,7 +344,8 @@ impl<'a> Passing<'a> {
         let head = response.to_bytes();
         let sent = timeout(patience, to.write_all(&head)).await;
         sent.map_err(|_| late(patience)).and_then(|it| it.map_err(Error::lost)).map_err(near)?;
-        let outcome = body(from, length, (to, chunked), patience, &mut self.down).await;
+        let pace = Pace { patience, least: 0 };
+        let outcome = body(from, length, (to, chunked), pace, &mut self.down).await;
         // Here the far side is the one that is read from.
         outcome.map_err(|(side, error)| (side.other(), error))
     }

@@ -174,3 +174,60 @@ fn frames_of_clients_are_policed_where_that_is_asked_for() {
     client.stream.write_all(b"\x81\x02hi").unwrap();
     assert_eq!(client.recv().code(), 1002);
 }
+
+/// Sends a head, and then a byte now and then, until it is told to stop; returns what it is told.
+fn trickle(proxy: &Running, head: &str, body: &[u8]) -> String {
+    let mut client = TcpStream::connect(("127.0.0.1", proxy.port())).unwrap();
+    client.set_read_timeout(Some(support::DEADLINE)).unwrap();
+    client.write_all(head.as_bytes()).unwrap();
+    let mut sending = client.try_clone().unwrap();
+    let bytes = body.to_vec();
+    let sender = std::thread::spawn(move || {
+        for byte in bytes.chunks(1).cycle() {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            if sending.write_all(byte).is_err() {
+                return;
+            }
+        }
+    });
+    let mut said = Vec::new();
+    let _ = client.read_to_end(&mut said);
+    let _ = client.shutdown(Shutdown::Both);
+    sender.join().unwrap();
+    String::from_utf8(said).unwrap()
+}
+
+#[test]
+fn who_sends_a_body_too_slowly_is_not_waited_for() {
+    let server = tcp_server(|mut stream| {
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    });
+    let flags = ["--min-body-rate=1MiB", "--http-timeout=1s", "--access-log=json"];
+    let proxy = proxy(&[&[&*backend(&server)], &flags[..]].concat());
+    for (fields, body) in
+        [("Content-Length: 1000000", &b"x"[..]), ("Transfer-Encoding: chunked", b"1\r\nx\r\n")]
+    {
+        let head = format!("POST /slow HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\n");
+        let said = trickle(&proxy, &head, body);
+        assert!(said.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{said}");
+        assert!(said.contains("Connection: close\r\n"), "{said}");
+    }
+    let line = proxy.stderr_line(|line| line.contains("(--min-body-rate)"));
+    assert!(line.contains(r#""by":"client""#), "{line}");
+}
+
+#[test]
+fn who_does_not_read_an_answer_is_cut_off() {
+    let server = tcp_server(|mut stream| {
+        read_request(&mut stream);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n");
+        while stream.write_all(&[0; 65536]).is_ok() {}
+    });
+    let flags = ["--http-timeout=1s", "--access-log=json"];
+    let proxy = proxy(&[&[&*backend(&server)], &flags[..]].concat());
+    let mut client = TcpStream::connect(("127.0.0.1", proxy.port())).unwrap();
+    client.write_all(GET.as_bytes()).unwrap();
+    let line = proxy.stderr_line(|line| line.contains(r#""event":"request""#));
+    assert!(line.contains("nothing moved for 1s") && line.contains(r#""by":"client""#), "{line}");
+    assert!(std::io::copy(&mut client, &mut std::io::sink()).is_err(), "what is cut off shows");
+}
