@@ -482,7 +482,8 @@ pub struct BalancingArgs {
     ///
     /// A WebSocket is offered again where a backend cannot be reached, does not answer, or answers
     /// 502, 503 or 504; a plain request where a backend cannot be reached, and one that may be
-    /// repeated and has no body also where the connection is lost before the answer.
+    /// repeated and has no body also where the connection is lost before the answer. What a backend
+    /// answers to a plain request is the answer, also a 502, 503 or 504, as with nginx and HAProxy.
     #[arg(long, value_name = "N", default_value = "2")]
     pub retries: usize,
 

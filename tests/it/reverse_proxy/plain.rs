@@ -262,6 +262,36 @@ fn a_request_that_must_not_be_repeated_is_sent_once() {
 }
 
 #[test]
+fn a_request_that_may_be_repeated_is_answered_by_another_backend() {
+    let good = answers(|head, _| {
+        let body = if head.starts_with("HEAD") { "" } else { "good" };
+        format!("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n{body}")
+    });
+    let away = ClosedPort::new();
+    let away = format!("http://127.0.0.1:{}*1000", away.port);
+    let hangs_up = once("");
+    let stops = once("HTTP/1.1 200 OK\r\nContent-Le");
+    let all = [away, format!("{}*1000", backend(&hangs_up)), format!("{}*1000", backend(&stops))];
+    for bad in &all {
+        let proxy = proxy(&[bad, &backend(&good), "--max-fails=0", "--balance=round-robin"]);
+        for _ in 0..3 {
+            assert!(exchange(proxy.port(), GET).ends_with("\r\n\r\ngood"), "{bad}");
+            let head = exchange(proxy.port(), GET.replace("GET", "HEAD"));
+            assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{bad}: {head}");
+        }
+    }
+}
+
+#[test]
+fn what_a_backend_answers_is_the_answer() {
+    let bad = answers(|_, _| "HTTP/1.1 503 Not Now\r\nContent-Length: 0\r\n\r\n".to_owned());
+    let good = answers(|_, _| ok("good"));
+    let bad = format!("{}*1000", backend(&bad));
+    let proxy = proxy(&[&bad, &backend(&good), "--max-fails=0"]);
+    assert!(exchange(proxy.port(), GET).starts_with("HTTP/1.1 503 Not Now\r\n"));
+}
+
+#[test]
 fn large_bodies_go_both_ways_at_once_whoever_is_slow() {
     const LEN: usize = 16 << 20;
     for slow in ["nobody", "backend", "client"] {
