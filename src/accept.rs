@@ -359,13 +359,26 @@ fn going_away() -> Error {
 ///
 /// # Errors
 /// Whichever end failed.
-pub(crate) async fn join_target(
+pub(crate) async fn join_target(near: Duplex, peer: &mut Peer, cx: &Arc<Context>) -> Result<Ended> {
+    let ends = reach_target(near, peer, cx).await?;
+    join(ends, peer, cx).await
+}
+
+/// The target of a peer: its own, or that of the run.
+fn target(peer: &Peer, cx: &Context) -> Option<Arc<Endpoint>> {
+    peer.target.clone().or_else(|| cx.serve.as_ref().map(|serve| serve.target.clone()))
+}
+
+/// Connects to the target of a peer, and returns both ends; or says goodbye to the peer.
+///
+/// # Errors
+/// The target cannot be reached; [`Kind::Terminated`] where the run is to end.
+pub(crate) async fn reach_target(
     mut near: Duplex,
     peer: &mut Peer,
     cx: &Arc<Context>,
-) -> Result<Ended> {
-    let Some(serve) = &cx.serve else { return Ok(Ended::default()) };
-    let target = peer.target.clone().unwrap_or_else(|| serve.target.clone());
+) -> Result<[Duplex; 2]> {
+    let Some(target) = target(peer, cx) else { return Err(going_away()) };
     let trace = Trace::default();
     let call = Call { cx, near: near.shape(), side: Side::Far, peer: Some(peer), trace: &trace };
     // Plain sockets may finish what they have begun; see the relay of bytes.
@@ -381,22 +394,33 @@ pub(crate) async fn join_target(
         near = reply(near, far.as_ref().map(|_| ())).await?;
     }
     match far {
-        Ok(far) => {
-            // Envelopes for a script at the console do not make its peers speak JSON.
-            let framing = match cx.shared.join.frame {
-                Some(Framing::Json) if target.is_console() => Framing::Lines,
-                _ => cx.shared.join.framing([peer.framing, target.framing()]),
-            };
-            let mut options = relay::Options::new(cx, framing);
-            options.label = report::is_verbose().then(|| peer.address.as_str().into());
-            let mut pair = Pair::new(near, far, &options.decoder);
-            let (counts, outcome) = relay::relay(&mut pair, &options).await;
-            peer.moved = counts;
-            outcome
-        }
+        Ok(far) => Ok([near, far]),
         Err(error) => {
             relay::refuse(near, &error).await;
             Err(error)
         }
     }
+}
+
+/// Joins a peer to its target, once that is connected, and says goodbye to both.
+///
+/// # Errors
+/// Whichever end failed.
+pub(crate) async fn join(
+    [near, far]: [Duplex; 2],
+    peer: &mut Peer,
+    cx: &Arc<Context>,
+) -> Result<Ended> {
+    let Some(target) = target(peer, cx) else { return Err(going_away()) };
+    // Envelopes for a script at the console do not make its peers speak JSON.
+    let framing = match cx.shared.join.frame {
+        Some(Framing::Json) if target.is_console() => Framing::Lines,
+        _ => cx.shared.join.framing([peer.framing, target.framing()]),
+    };
+    let mut options = relay::Options::new(cx, framing);
+    options.label = report::is_verbose().then(|| peer.address.as_str().into());
+    let mut pair = Pair::new(near, far, &options.decoder);
+    let (counts, outcome) = relay::relay(&mut pair, &options).await;
+    peer.moved = counts;
+    outcome
 }

@@ -492,7 +492,7 @@ pub struct BalancingArgs {
     /// A failure is a connection that cannot be made, a timeout, a wrong 101, a 502, 503 or 504. After
     /// a pause (see --fail-pause) one request is the trial of whether it is back. The last backend is
     /// left out only where it cannot be reached at all, and the pause does not grow. Where none is
-    /// left the answer is 503 with a Retry-After. What does not speak HTTP is judged by --health alone.
+    /// left the answer is 503 with a Retry-After. What does not speak HTTP fails when it cannot be connected to.
     #[arg(long, value_name = "N", default_value = "3")]
     pub max_fails: usize,
 

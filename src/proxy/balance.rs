@@ -226,10 +226,15 @@ impl Attempts<'_> {
         match share.dial(Some(peer), &self.pool.cx).await {
             Ok(back) => Some(back),
             Err(error) => {
-                self.count(share, error, true);
+                self.unreachable(share, error);
                 None
             }
         }
+    }
+
+    /// A backend cannot be connected to.
+    pub(super) fn unreachable(&mut self, share: &Share, error: Error) {
+        self.count(share, error, true);
     }
 
     /// A backend has answered with this status, though it may say that what is behind it is away.

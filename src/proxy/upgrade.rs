@@ -7,14 +7,14 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use super::backend::{Back, Share};
-use super::balance::Pool;
+use super::balance::{Attempts, Pool};
 use super::client::Client;
 use super::exchange::{self, MAX_HEAD};
 use super::front::Front;
 use super::gone::{self, while_there};
 use super::visit::{Open, Visit};
 use super::{Proxy, head};
-use crate::accept::join_target;
+use crate::accept::{join, reach_target};
 use crate::endpoint::{Side, grant_websocket, handshake};
 use crate::error::{Error, Kind, Result};
 use crate::http::{self, Request, Response};
@@ -53,7 +53,7 @@ pub(super) async fn run(
         };
         let began = Instant::now();
         if !share.endpoint.is_web() {
-            bridge(front, request, share, proxy).await;
+            bridge(front, request, share, &mut attempts, proxy).await;
             return None;
         }
         let asking = async {
@@ -221,7 +221,13 @@ async fn open(mut front: Front, back: Back, mut response: Response, visit: Visit
 }
 
 /// Grants the WebSocket here, and joins it to something that does not speak HTTP.
-async fn bridge(front: Front, request: Request, share: Share, proxy: &Arc<Proxy>) {
+async fn bridge(
+    front: Front,
+    request: Request,
+    share: Share,
+    attempts: &mut Attempts<'_>,
+    proxy: &Arc<Proxy>,
+) {
     let visit = Visit::new(&front, &request, share, Instant::now(), proxy);
     let Front { stream, buf, mut peer, place: _place, .. } = front;
     let cx = &proxy.cx;
@@ -230,7 +236,18 @@ async fn bridge(front: Front, request: Request, share: Share, proxy: &Arc<Proxy>
         let near = grant_websocket(request, stream, &buf, &mut peer, cx).await?;
         // Others may have their handshakes meanwhile.
         peer.handshake.leave();
-        join_target(near, &mut peer, cx).await
+        let ends = match reach_target(near, &mut peer, cx).await {
+            Ok(ends) => ends,
+            Err(error) => {
+                if error.kind() != Kind::Terminated {
+                    attempts.unreachable(&visit.share, error.clone());
+                }
+                return Err(error);
+            }
+        };
+        attempts.answered(&visit.share, 101);
+        visit.share.figures.websockets.add(1);
+        join(ends, &mut peer, cx).await
     };
     let (close, by, error) = match joining.await {
         Ok(ended) => (ended.close.map(|close| close.code), ended.by, None),

@@ -121,6 +121,35 @@ fn handshakes_that_fail_count_too() {
 }
 
 #[test]
+fn what_does_not_speak_http_is_left_out_where_it_cannot_be_connected_to() {
+    let closed = ClosedPort::new();
+    let address = format!("tcp://127.0.0.1:{}", closed.port);
+    let greeted = |proxy: &Running| {
+        let mut ws = Ws::connect(&url(proxy, "/"));
+        ws.text("hello");
+        ws.recv()
+    };
+    for (bad, why) in [(&*address, "connection refused"), ("exec:/no/such/program", "no such")] {
+        let heavy = format!("{bad}*1000");
+        let proxy = proxy(&[&heavy, "echo:good ", "--max-fails=2", "--fail-pause=1h"]);
+        let closed = (0..10).filter(|_| greeted(&proxy).opcode() == Frame::CLOSE).count();
+        assert_eq!(closed, 2, "{}", proxy.stderr());
+        proxy.stderr_line(|it| it.to_lowercase().contains(why) && it.contains("left out for"));
+        for _ in 0..5 {
+            assert_eq!(greeted(&proxy).text(), "good hello");
+        }
+    }
+
+    let proxy = proxy(&[&address, "--max-fails=1", "--fail-pause=20ms"]);
+    assert_eq!(greeted(&proxy).opcode(), Frame::CLOSE);
+    let _server = Towline::serve([&address, "echo:"]);
+    wait_until("it is there", || {
+        Ws::try_connect(&url(&proxy, "/"), "").head.starts_with("HTTP/1.1 101 ")
+    });
+    proxy.stderr_line(|it| it.ends_with(" is back"));
+}
+
+#[test]
 fn a_backend_that_is_left_out_is_tried_again() {
     let good = answers(|_, _| ok("good"));
     let moody = Moody::new(hanging_up);
