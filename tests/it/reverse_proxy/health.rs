@@ -150,6 +150,36 @@ fn what_does_not_speak_http_is_left_out_where_it_cannot_be_connected_to() {
 }
 
 #[test]
+fn a_client_that_has_a_backend_goes_to_it_though_it_is_warming_up() {
+    let good = answers(|_, _| closing("good"));
+    let moody = Moody::new(hanging_up);
+    let backends = [&*moody.heavy(), &*backend(&good)];
+    let flags = ["--max-fails=1", "--fail-pause=20ms", "--slow-start=inf", "--balance=sticky"];
+    let proxy = proxy(&[&backends[..], &flags].concat());
+    moody.repair();
+    let mine = get(&proxy);
+    assert!(mine.ends_with("moody"), "{mine}");
+    let (_, cookie) = mine.split_once("Set-Cookie: ").unwrap();
+    let cookie = cookie.split(';').next().unwrap();
+    moody.broken.store(true, Ordering::SeqCst);
+    wait_until("it is left out", || {
+        assert!(get(&proxy).ends_with("good"));
+        proxy.stderr().contains("left out for")
+    });
+    moody.repair();
+    wait_until("it is back", || {
+        get(&proxy);
+        proxy.stderr().contains(" is back")
+    });
+    for _ in 0..10 {
+        assert!(get(&proxy).ends_with("good"), "it is cold to those who are new");
+        let head = format!("GET / HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\n");
+        let mine = exchange(proxy.port(), head + "Connection: close\r\n\r\n");
+        assert!(mine.ends_with("moody"), "{mine}");
+    }
+}
+
+#[test]
 fn a_backend_that_is_left_out_is_tried_again() {
     let good = answers(|_, _| ok("good"));
     let moody = Moody::new(hanging_up);
