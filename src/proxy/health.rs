@@ -1,5 +1,6 @@
 //! Whether a backend gets requests: what its answers, checks and people say about it.
 
+use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
@@ -63,6 +64,16 @@ pub(super) enum State {
     Down,
     /// It gets none because somebody wants it so.
     Draining,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Draining => "draining",
+        })
+    }
 }
 
 const ALWAYS: u64 = 0;

@@ -36,8 +36,9 @@ impl Current {
             lines.extend(backends.iter().map(|backend| {
                 let figures = &backend.figures;
                 format!(
-                    "  {}  {} live, {} WebSockets, {} requests, {} failures",
+                    "  {}  {}, {} live, {} WebSockets, {} requests, {} failures",
                     backend.name,
+                    backend.health.state(),
                     backend.live(),
                     figures.websockets.get(),
                     figures.requests.get(),

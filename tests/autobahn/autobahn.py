@@ -60,7 +60,7 @@ DEFAULT_CASES = "1.*,2.*,3.*,4.*,5.*,6.*,7.*,9.*,10.*"
 
 # A proxy passes on what a backend offers. What is left out is the same with longer messages, or other
 # contents: kosoku and the backend, which compress them, take minutes for it, through a proxy or not.
-# `--role proxy --cases '*' --timeout 1800` is all of it.
+# `--role proxy --cases '*' --timeout 1800 --case-timeout 480` is all of it.
 DEFAULT_PROXY_CASES = f"{DEFAULT_CASES},12.[14].*,12.*.[1-8],13.2.*,13.*.[1-8]"
 DEFAULT_TLS_CASES = f"{DEFAULT_CASES},12.1.*,13.2.*,12.*.[1-3],13.*.[1-3]"
 

@@ -16,7 +16,9 @@ use rustix::termios::{LocalModes, tcgetattr};
 use tempfile::TempDir;
 
 use crate::support::ssh::{self, HOST, line};
-use crate::support::{DEADLINE, Frame, Towline, Ws, keys, port, tcp_server, wait_until, ws_server};
+use crate::support::{
+    ClosedPort, DEADLINE, Frame, Towline, Ws, keys, port, tcp_server, wait_until, ws_server,
+};
 
 /// A run of the binary that a person looks at.
 struct Person {
@@ -380,4 +382,18 @@ fn pipes_never_get_an_editor() {
     let server = ws_server(Ws::echo);
     let run = Towline::connect([&server.ws("/")]).stdin("a\n").run();
     run.code(0).stdout("a\n").stderr_is_empty();
+}
+
+#[test]
+fn who_runs_a_proxy_sees_how_its_backends_are() {
+    let (server, away) = (tcp_server(drop), ClosedPort::new());
+    let there = format!("ws://127.0.0.1:{}", server.port());
+    let away = format!("ws://127.0.0.1:{}", away.port);
+    let flags = ["--health=tcp", "--health-interval=10ms"];
+    let args = [&["proxy", "127.0.0.1:0", &there, &away], &flags[..]].concat();
+    let mut person = Person::run(&args);
+    person.sees(&format!("  {there}  up, 0 live"));
+    person.sees(&format!("  {away}  down, 0 live"));
+    rustix::process::kill_process(Pid::from_child(&person.child), Signal::TERM).unwrap();
+    wait_until("the end of the run", || person.child.try_wait().unwrap().is_some());
 }
