@@ -127,10 +127,15 @@ impl Fields {
     }
 }
 
+/// The path of a target, without the query.
+pub(crate) fn path(target: &str) -> &str {
+    target.split(['?', '#']).next().unwrap_or_default()
+}
+
 impl Request {
     /// The path of the target, without the query.
     pub fn path(&self) -> &str {
-        self.target.split(['?', '#']).next().unwrap_or_default()
+        path(&self.target)
     }
 
     /// The query of the target, without its question mark.

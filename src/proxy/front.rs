@@ -28,6 +28,8 @@ pub(super) struct Front {
     pub(super) peer: Peer,
     /// Who sent the request that is answered now. The peer has its address.
     pub(super) client: Client,
+    /// The target of that request, where a route may have changed it.
+    came: Option<String>,
     /// Where the connection itself comes from.
     sender: String,
     from: Option<IpAddr>,
@@ -75,7 +77,7 @@ pub(super) async fn serve(
     let (sender, from) = (peer.address.clone(), client::address(&peer.address));
     seat = seat.or_else(|| current.now().seat(from));
     let (buf, client, place) = (BytesMut::new(), Client::at(from), Place { _of_all: place, seat });
-    let mut front = Front { stream, buf, peer, client, sender, from, redirect, place };
+    let mut front = Front { stream, buf, peer, client, came: None, sender, from, redirect, place };
     if let Some(answer) = front.place.seat.as_ref().and_then(Seat::refusal) {
         handshake.leave();
         let _ = front.refuse(answer, None, &current.now()).await;
@@ -101,10 +103,11 @@ async fn answer(
     if let Err(answer) = checked {
         return front.say(answer, &request, proxy).await;
     }
-    let Some(pool) = proxy.routes.find(&mut request) else {
+    let Some((pool, came)) = proxy.routes.find(&mut request) else {
         let answer = Answer::text(404, "Not Found", "no route leads there\n");
         return front.say(answer, &request, proxy).await;
     };
+    front.came = came;
     if request.is_websocket() {
         return upgrade::run(front, request, &pool, proxy).await;
     }
@@ -151,6 +154,7 @@ impl Front {
     /// has to come at once.
     async fn next(&mut self, patience: Option<Duration>, proxy: &Proxy) -> Option<Request> {
         let cx = &proxy.cx;
+        self.came = None;
         if self.client.address() != self.from {
             // The next request may be another client's.
             self.place.seat = None;
@@ -179,6 +183,11 @@ impl Front {
                 None
             }
         }
+    }
+
+    /// The path of the request that is answered now, as the client has sent it.
+    pub(super) fn path<'a>(&'a self, request: &'a Request) -> &'a str {
+        self.came.as_deref().map_or_else(|| request.path(), http::path)
     }
 
     /// Waits for another request, or takes leave.
@@ -214,7 +223,7 @@ impl Front {
             Some(request) => report::verbose(format_args!(
                 "{client} {} {}: {status} {why}",
                 request.method,
-                request.path(),
+                self.path(request),
             )),
             None => {
                 proxy.cx.metrics.refused.add(1);

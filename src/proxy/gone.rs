@@ -74,7 +74,7 @@ pub(super) fn record<'a>(
         backend,
         host: request.fields.get("Host"),
         method: Some(&request.method),
-        path: request.path(),
+        path: front.path(request),
         status: None,
         moved: Some(Moved { bytes_in: 0, messages_in: 0, bytes_out: 0, messages_out: 0 }),
         close: None,

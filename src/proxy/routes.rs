@@ -78,16 +78,19 @@ impl Routes {
         routes.find(|(it, _)| it.is_for_the_same(route)).map(|(_, pool)| &**pool)
     }
 
-    /// The backends of a request, whose target becomes what they are asked for.
-    pub(super) fn find(&self, request: &mut Request) -> Option<Arc<Pool>> {
+    /// The backends of a request, whose target becomes what they are asked for; with the target that
+    /// it came with, where a route may have changed it.
+    pub(super) fn find(&self, request: &mut Request) -> Option<(Arc<Pool>, Option<String>)> {
+        let rest = || self.rest.clone().map(|pool| (pool, None));
         if self.routes.is_empty() {
-            return self.rest.clone();
+            return rest();
         }
         let asked = Asked::of(request);
         let Some((route, pool)) = self.routes.iter().find(|(route, _)| route.fits(&asked)) else {
-            return self.rest.clone();
+            return rest();
         };
-        request.target = route.stripped(&request.target)?.into_owned();
-        Some(pool.clone())
+        let target = route.stripped(&request.target)?.into_owned();
+        let came = std::mem::replace(&mut request.target, target);
+        Some((pool.clone(), Some(came)))
     }
 }

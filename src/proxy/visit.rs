@@ -41,7 +41,7 @@ impl Visit {
     ) -> Self {
         proxy.cx.metrics.peers.add(1);
         let id = proxy.opened.fetch_add(1, Ordering::Relaxed) + 1;
-        let (client, path) = (front.peer.address.as_str().into(), request.path().into());
+        let (client, path) = (front.peer.address.as_str().into(), front.path(request).into());
         let (run, log) = (proxy.run.clone(), proxy.args.server.access_log);
         let visit = Self { run, log, id, client, path, share, began };
         let passed = Passed {

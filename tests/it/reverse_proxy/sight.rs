@@ -64,6 +64,29 @@ fn a_request_has_a_line() {
 }
 
 #[test]
+fn a_line_has_the_path_that_the_client_sent() {
+    let server = ws_server(Ws::echo);
+    let route = format!("strip=/app -> {}", backend(&server));
+    let proxy = proxy(&["echo:", "--route", &route, "--access-log=json", "-v"]);
+    let mut client = Ws::connect(&url(&proxy, "/app/chat?token=secret"));
+    client.close(1000, "");
+    while client.try_recv().is_some() {}
+    assert_eq!(record(&proxy, "open")["path"], "/app/chat");
+    assert_eq!(record(&proxy, "close")["path"], "/app/chat");
+
+    let server = answers(|head, _| ok(head.split(' ').nth(1).unwrap()));
+    let route = format!("strip=/app -> {}", backend(&server));
+    let proxy = super::proxy(&["echo:", "--route", &route, "--access-log=json", "-v"]);
+    let get = |path| format!("GET {path} HTTP/1.1\r\nHost: x\r\n");
+    // Each request of a connection has its own.
+    let both = get("/app/page?a") + "\r\n" + &get("/other") + "Connection: close\r\n\r\n";
+    let answer = exchange(proxy.port(), both);
+    assert!(answer.contains("\r\n\r\n/page?a"), "{answer}");
+    assert_eq!(record(&proxy, "request")["path"], "/app/page");
+    proxy.stderr_line(|line| line.contains("GET /other: 426 "));
+}
+
+#[test]
 fn figures_tell_the_backends_apart() {
     let server = ws_server(Ws::echo);
     let backend = backend(&server);
