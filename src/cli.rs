@@ -108,11 +108,13 @@ impl ProxyArgs {
 /// Whether `value` was meant for a flag that can stand alone, and so was read as an address, which
 /// it cannot be.
 fn lacks_equals(flag: &str, value: &str) -> bool {
-    let takes_one =
-        |arg: &clap::Arg| arg.is_require_equals_set() && arg.get_long() == flag.strip_prefix("--");
+    fn takes_one(verb: &clap::Command, flag: Option<&str>) -> bool {
+        verb.get_arguments().any(|arg| arg.is_require_equals_set() && arg.get_long() == flag)
+            || verb.get_subcommands().any(|verb| takes_one(verb, flag))
+    }
     !value.starts_with('-')
         && value.parse::<Endpoint>().is_err()
-        && Cli::command().get_subcommands().any(|verb| verb.get_arguments().any(takes_one))
+        && takes_one(&Cli::command(), flag.strip_prefix("--"))
 }
 
 /// All verbs and flags, for whoever writes about them: help, manual, completions.

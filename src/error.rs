@@ -97,7 +97,7 @@ impl Kind {
         (1, "nothing could be measured"),
         (2, "usage, bad address, unreadable file"),
         (3, "a gate failed, or there is a regression"),
-        (4, "the figures cannot be believed: client limited, too few samples for a gate"),
+        (4, "not to be believed: client limited, too few samples for a gate"),
         (130, "SIGINT, after the report of what was measured until then"),
         (143, "SIGTERM, likewise"),
     ];

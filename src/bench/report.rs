@@ -10,15 +10,21 @@ use serde::{Deserialize, Serialize};
 use super::tally::{Cause, Failures};
 
 mod bars;
+mod csv;
 mod gate;
+mod hdr_log;
 mod measured;
+mod merge;
 mod text;
 mod unit;
 mod verdict;
 
+pub use csv::csv;
 pub use gate::{Gate, judge};
+pub use hdr_log::HdrLog;
 pub use measured::Measured;
 pub(super) use measured::histograms;
+pub use merge::{Merged, merge};
 pub use text::text;
 pub use verdict::verdict;
 
@@ -169,7 +175,7 @@ pub struct ErrorGroup {
 }
 
 /// One second, or what was left of the last one.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Interval {
     /// When it began, in seconds after the start of the measured part.
     pub start_s: f64,
@@ -311,6 +317,30 @@ pub struct Config {
     pub segment: Option<String>,
 }
 
+impl Report {
+    /// Reads what was written as JSON.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn from_json(text: &str) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Version {
+            schema_version: u32,
+        }
+        let no_report = |error| format!("is no report of `towline bench`: {error}");
+        let version: Version = serde_json::from_str(text).map_err(no_report)?;
+        match version.schema_version {
+            SCHEMA_VERSION => serde_json::from_str(text).map_err(no_report),
+            other => Err(format!("has version {other} of the schema, not {SCHEMA_VERSION}")),
+        }
+    }
+
+    /// As JSON, with a newline at its end.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
+}
+
 #[cfg(test)]
 mod testing {
     use super::*;
@@ -325,6 +355,8 @@ mod testing {
         }
         tally.counts.sent = messages;
         tally.counts.received = messages;
+        tally.counts.bytes_sent = messages * 128;
+        tally.counts.bytes_received = messages * 128;
         tally.counts.opened = 2;
         let interval = |i: u64| Interval {
             start_s: i as f64,

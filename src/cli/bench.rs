@@ -9,11 +9,13 @@ use super::{
 };
 
 mod load;
+mod output;
 
 pub use load::{
     Addresses, Arrival, LoadArgs, MachineArgs, MessageArgs, Progress, ProgressArgs, Rate, Segment,
     Weighted, Workload,
 };
+pub use output::{BenchCommand, CompareArgs, MergeArgs, OutputArgs, Percent};
 
 /// Measure a server: load by a schedule, latency from when messages were due, a word on whether to believe it
 ///
@@ -22,7 +24,12 @@ pub use load::{
 /// to stdout. It says CLIENT LIMITED, and the exit code is 4, where this machine was the limit.
 #[derive(Args, Clone, Debug)]
 #[command(after_long_help = examples::text(examples::BENCH))]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(disable_help_subcommand = true)]
 pub struct BenchArgs {
+    #[command(subcommand)]
+    pub command: Option<BenchCommand>,
+
     /// The server to measure, as ws://HOST:PORT/PATH
     #[arg(required = true, value_name = "TARGET", value_parser = Discreet::<Weighted>::parser())]
     pub target: Option<Weighted>,
@@ -35,6 +42,9 @@ pub struct BenchArgs {
 
     #[command(flatten)]
     pub machine: MachineArgs,
+
+    #[command(flatten)]
+    pub output: OutputArgs,
 
     #[command(flatten)]
     pub progress: ProgressArgs,

@@ -3,24 +3,37 @@
 use std::sync::Arc;
 
 use crate::bench;
-use crate::bench::report::{text, verdict};
-use crate::cli::bench::BenchArgs;
+use crate::bench::report::verdict;
+use crate::cli::bench::{BenchArgs, BenchCommand};
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::report::{self, Ink};
 use crate::signal::Signals;
 
-/// Measures, and prints the report.
+mod merge;
+mod output;
+
+use output::Output;
+
+/// Measures, and prints the report; or does something with reports.
 ///
 /// # Errors
-/// Nothing could be measured, or the figures cannot be believed.
+/// Nothing could be measured, or the figures cannot be believed, or a gate failed.
 pub async fn run(args: BenchArgs) -> Result<()> {
-    let cx = Arc::new(Context::for_bench(&args));
+    let outcome = match &args.command {
+        Some(BenchCommand::Merge(args)) => merge::run(args),
+        None => measure(&args).await,
+    };
+    outcome.map_err(Error::of_bench)
+}
+
+async fn measure(args: &BenchArgs) -> Result<()> {
+    let cx = Arc::new(Context::for_bench(args));
     cx.tls.check_client()?;
+    let output = Output::create(&args.output)?;
     let mut signals = Signals::listen()?;
-    let (signal, outcome) = signals.run(&cx.stop, bench::run(&args, &cx)).await;
-    let report = outcome.map_err(Error::of_bench)?;
-    report::page(text(&report, Ink::stdout()).as_bytes())?;
+    let (signal, outcome) = signals.run(&cx.stop, bench::run(args, &cx)).await;
+    let mut report = outcome?;
+    output.write(&mut report)?;
     match signal {
         Some(signal) => Err(Error::new(signal, "interrupted")),
         None => verdict(&report, args.machine.allow_limited),

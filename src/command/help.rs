@@ -39,12 +39,15 @@ fn verb(name: Option<&str>) -> String {
 }
 
 fn exit_codes() -> String {
-    let rows = Kind::TABLE.iter().map(|(code, meaning)| format!("{code:>5}  {meaning}\n"));
-    let mut text = String::from("Exit codes\n\n");
-    text.extend(rows);
-    text.push_str(
-        "\nThey are the same in every verb and stay the same between versions. --ok-close\n\
-         adds to the close codes that count as a clean end.\n",
-    );
-    text
+    let table = |table: &[(u8, &str)]| -> String {
+        table.iter().map(|(code, meaning)| format!("{code:>5}  {meaning}\n")).collect()
+    };
+    format!(
+        "Exit codes\n\n{}\n\
+         They are the same in every verb but `bench`, and stay the same between versions.\n\
+         --ok-close adds to the close codes that count as a clean end.\n\n\
+         Exit codes of `towline bench`, where 1, 3 and 4 mean something else\n\n{}",
+        table(Kind::TABLE),
+        table(Kind::BENCH_TABLE)
+    )
 }

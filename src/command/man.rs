@@ -14,6 +14,7 @@ use crate::report;
 use page::Part;
 
 pub(super) mod addresses;
+mod bench;
 mod page;
 mod proxy;
 pub(super) mod ssh;
@@ -63,7 +64,7 @@ fn roff(page: ManPage) -> Vec<u8> {
             of_flags(Some("proxy"), &parts)
         }
         ManPage::Tunnel => of_flags(Some("tunnel"), &verb(examples::TUNNEL, std::iter::empty())),
-        ManPage::Bench => of_flags(Some("bench"), &verb(examples::BENCH, std::iter::empty())),
+        ManPage::Bench => of_flags(Some("bench"), &bench::parts()),
         ManPage::Addresses => addresses::page().roff(),
         ManPage::Ssh => ssh::page().roff(),
     }
@@ -139,17 +140,22 @@ fn verb(
         ));
         parts.push(Part::Terms(commands));
     }
-    parts.push(Part::Section("EXAMPLES"));
-    for example in examples {
-        parts.push(Part::text(format!("{}:", example.what)));
-        parts.push(Part::Code(example.line.to_owned()));
-    }
+    parts.append(&mut of_examples(examples));
     parts.extend([
         Part::Section("EXIT STATUS"),
         page::exit_codes(),
         Part::Section("SEE ALSO"),
         Part::text("towline(1), towline-addresses(7)"),
     ]);
+    parts
+}
+
+fn of_examples(examples: &[examples::Example]) -> Vec<Part> {
+    let mut parts = vec![Part::Section("EXAMPLES")];
+    for example in examples {
+        parts.push(Part::text(format!("{}:", example.what)));
+        parts.push(Part::Code(example.line.to_owned()));
+    }
     parts
 }
 

@@ -12,6 +12,7 @@ const TEXTS: &[(&str, &[&str])] = &[
     ("connect-short.txt", &["connect", "-h"]),
     ("serve.txt", &["serve", "--help"]),
     ("serve-short.txt", &["serve", "-h"]),
+    ("bench-merge.txt", &["bench", "merge", "--help"]),
     ("completions.txt", &["completions", "--help"]),
     ("man.txt", &["man", "--help"]),
     ("help.txt", &["help", "--help"]),
@@ -86,8 +87,9 @@ fn exit_codes_are_listed_in_full() {
         .filter_map(|line| line.trim().split_once("  "))
         .filter_map(|(code, meaning)| Some((code.parse().ok()?, meaning.to_owned())))
         .collect();
+    let tables = Kind::TABLE.iter().chain(Kind::BENCH_TABLE);
     let table: Vec<(u8, String)> =
-        Kind::TABLE.iter().map(|(code, meaning)| (*code, (*meaning).to_owned())).collect();
+        tables.map(|(code, meaning)| (*code, (*meaning).to_owned())).collect();
     assert_eq!(listed, table);
     for (_, meaning) in Kind::TABLE {
         addresses.stdout_has(meaning);

@@ -10,6 +10,8 @@ mod support;
 mod any;
 // The absences that ARCHITECTURE.md promises.
 mod architecture;
+// What `bench` makes of figures: gates, merged segments, comparisons.
+mod bench_reports;
 // The line editor of `connect` and `serve`, on a pseudo terminal.
 mod console;
 // echo: as a mirror and as a mock server.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::measured::LEVELS;
 use super::{Interval, Mode, Report, Step, Summary, Validity, unit};
 use crate::bench::tally::Metric;
-use crate::report::{Ink, live, printable};
+use crate::report::{Ink, printable};
 
 /// How wide a line may be.
 const WIDTH: usize = 80;
@@ -134,9 +134,6 @@ impl Page {
     fn counts(&mut self, report: &Report) {
         let counts = &report.measured.counts;
         self.gap();
-        let bytes = |n: u64, rate: f64| {
-            format!("{} at {}/s", live::bytes(n), live::bytes(rate.max(0.0) as u64))
-        };
         let messages = [
             (counts.sent, "sent"),
             (counts.received, "received"),
@@ -149,9 +146,12 @@ impl Page {
         ];
         self.list("Messages", &messages);
         if counts.bytes_sent + counts.bytes_received > 0 {
-            let sent = bytes(counts.bytes_sent, report.rate.bytes_sent);
-            let received = bytes(counts.bytes_received, report.rate.bytes_received);
-            self.line(format!("{:<12} {sent} sent, {received} received", "Payload"));
+            let bytes = |all: u64, rate: f64, what: &str| {
+                format!("{} {what} ({}/s)", unit::bytes(all as f64), unit::bytes(rate))
+            };
+            let sent = bytes(counts.bytes_sent, report.rate.bytes_sent, "sent");
+            let received = bytes(counts.bytes_received, report.rate.bytes_received, "received");
+            self.line(format!("{:<12} {sent}, {received}", "Payload"));
         }
         let connections = [
             (counts.opened, "opened"),
@@ -334,7 +334,7 @@ impl Page {
             unit::of(client.cores as u64, "core")
         ));
         if let Some(rss) = client.max_rss {
-            parts.push(live::bytes(rss));
+            parts.push(unit::bytes(rss as f64));
         }
         if client.throttled > 0 {
             parts.push(format!("throttled {}", unit::of(client.throttled, "time")));
@@ -456,6 +456,7 @@ TOO FEW SAMPLES
   too few samples for p99.99<1s
 
 Messages     10,000 sent, 10,000 received
+Payload      1.22 MiB sent (125 KiB/s), 1.22 MiB received (125 KiB/s)
 Connections  2 opened
 ";
         has(&text, expected);

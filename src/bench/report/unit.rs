@@ -26,6 +26,21 @@ pub(crate) fn count(number: u64) -> String {
     grouped(&number.to_string())
 }
 
+/// Bytes, in powers of 1024: `750 KiB`.
+pub(crate) fn bytes(bytes: f64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut number = bytes;
+    let mut unit = 0;
+    while number >= 999.5 && unit + 1 < units.len() {
+        number /= 1024.0;
+        unit += 1;
+    }
+    match unit {
+        0 => format!("{number:.0} B"),
+        _ => format!("{} {}", significant(number), units[unit]),
+    }
+}
+
 /// So many a second, as `4,998/s`.
 pub(crate) fn per_second(rate: f64) -> String {
     format!("{}/s", significant(rate))
@@ -87,6 +102,8 @@ mod tests {
         assert_eq!([count(0), count(999), count(1_000)], ["0", "999", "1,000"]);
         assert_eq!(count(u64::MAX), "18,446,744,073,709,551,615");
         assert_eq!(significant(-123_456.0), "-123,456");
+        assert_eq!([bytes(0.0), bytes(999.0), bytes(1_000.0)], ["0 B", "999 B", "0.98 KiB"]);
+        assert_eq!([bytes(768_000.0), bytes(u64::MAX as f64)], ["750 KiB", "16.0 EiB"]);
         assert_eq!([per_second(0.5), per_second(4998.4)], ["0.50/s", "4,998/s"]);
         assert_eq!([percent(0.0), percent(0.004), percent(99.96)], ["0%", "0.0040%", "100.0%"]);
         assert_eq!([of(1, "message"), of(2_000, "message")], ["1 message", "2,000 messages"]);

@@ -26,8 +26,17 @@ pub(super) enum Part {
 
 /// The table of exit codes.
 pub(super) fn exit_codes() -> Part {
+    codes(Kind::TABLE)
+}
+
+/// The table of the exit codes of `bench`.
+pub(super) fn bench_exit_codes() -> Part {
+    codes(Kind::BENCH_TABLE)
+}
+
+fn codes(table: &[(u8, &str)]) -> Part {
     let row = |(code, meaning): &(u8, &str)| (code.to_string(), (*meaning).to_owned());
-    Part::Terms(Kind::TABLE.iter().map(row).collect())
+    Part::Terms(table.iter().map(row).collect())
 }
 
 impl Page {
