@@ -435,31 +435,6 @@ bulk\t'As many bytes as will go through'"
 complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l rate -d 'Messages a second, over all connections, by a schedule that answers do not change (an open loop); `5k` is 5000. `N/conn` is for each connection [default: 1000, unless --in-flight is given]' -r
 complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l arrival -d 'How messages are spaced' -r -f -a "constant\t'All gaps are equal'
 poisson\t'As from many who do not know of each other'"
-<<<<<<< HEAD
-complete -c towline -n "__fish_towline_using_subcommand bench" -l in-flight -d 'Send a message as soon as fewer than N of a connection wait for their answers, in place of a schedule (a closed loop): its times are no response times under load' -r
-complete -c towline -n "__fish_towline_using_subcommand bench" -s c -l connections -d 'How many connections to open' -r
-complete -c towline -n "__fish_towline_using_subcommand bench" -l publishers -d 'How many connections publish, besides those that receive, in --workload fan-out' -r
-complete -c towline -n "__fish_towline_using_subcommand bench" -l ramp -d 'How many connections to open in a second' -r
-complete -c towline -n "__fish_towline_using_subcommand bench" -l warm-up -d 'The time that is left out at the start of what is measured' -r
-complete -c towline -n "__fish_towline_using_subcommand bench" -s d -l duration -d 'The time that is measured' -r
-complete -c towline -n "__fish_towline_using_subcommand bench" -s n -l messages -d 'End when N messages were sent that are measured' -r
-complete -c towline -n "__fish_towline_using_subcommand bench" -l drain -d 'How long to wait for the answers to the last messages' -r
-complete -c towline -n "__fish_towline_using_subcommand bench" -l steps -d 'Measure these rates one after the other, each for --duration' -r
-complete -c towline -n "__fish_towline_using_subcommand bench" -l slo -d 'What has to hold at the rate that --find-max looks for, as `p99<50ms`; see --gate (repeat)' -r
-complete -c towline -n "__fish_towline_using_subcommand bench" -l max-backlog -d 'How many messages of a connection may wait to be sent, or to be answered; more are dropped, and counted' -r
-complete -c towline -n "__fish_towline_using_subcommand bench" -l late -d 'An answer that takes longer is late: counted apart, and in no percentile' -r
-complete -c towline -n "__fish_towline_using_subcommand bench" -l size -d 'How long messages are: `128`, a range `16-4KiB`, or several with weights `128*9,4KiB`' -r
-complete -c towline -n "__fish_towline_using_subcommand bench" -l payload -d 'Send this text, with {seq}, {conn}, {now}, {rand:N} and {stamp} filled in' -r
-complete -c towline -n "__fish_towline_using_subcommand bench" -l payload-file -d 'Send the lines of FILE in turn' -r -F
-complete -c towline -n "__fish_towline_using_subcommand bench" -l replay -d 'Send what was sent in a recording of `connect --log`, in turn' -r -F
-complete -c towline -n "__fish_towline_using_subcommand bench" -l match -d 'How answers are known: by their `stamp`, by the `order`, or `json:/POINTER` to the {seq} [default: stamp where messages have one]' -r
-complete -c towline -n "__fish_towline_using_subcommand bench" -l max-message -d 'The largest message to take' -r
-complete -c towline -n "__fish_towline_using_subcommand bench" -l threads -d 'How many threads send and receive [default: one a core]' -r
-complete -c towline -n "__fish_towline_using_subcommand bench" -l local-addr -d 'Connect from these addresses of this machine in turn, as `127.0.0.1-127.0.0.20` (repeat, or separate with commas)' -r
-complete -c towline -n "__fish_towline_using_subcommand bench" -l segment -d 'Do the I-th of N parts of the load, which run elsewhere at the same time: `2/4`; see `bench merge`' -r
-complete -c towline -n "__fish_towline_using_subcommand bench" -l start-at -d 'Begin at this time, as 2026-11-25T12:00:00Z' -r
-complete -c towline -n "__fish_towline_using_subcommand bench" -l progress -d 'How to show progress, on stderr' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
-=======
 complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l in-flight -d 'Send a message as soon as fewer than N of a connection wait for their answers, in place of a schedule (a closed loop): its times are no response times under load' -r
 complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -s c -l connections -d 'How many connections to open' -r
 complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l publishers -d 'How many connections publish, besides those that receive, in --workload fan-out' -r
@@ -469,6 +444,7 @@ complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_se
 complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -s n -l messages -d 'End when N messages were sent that are measured' -r
 complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l drain -d 'How long to wait for the answers to the last messages' -r
 complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l steps -d 'Measure these rates one after the other, each for --duration' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l slo -d 'What has to hold at the rate that --find-max looks for, as `p99<50ms`; see --gate (repeat)' -r
 complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l max-backlog -d 'How many messages of a connection may wait to be sent, or to be answered; more are dropped, and counted' -r
 complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l late -d 'An answer that takes longer is late: counted apart, and in no percentile' -r
 complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l size -d 'How long messages are: `128`, a range `16-4KiB`, or several with weights `128*9,4KiB`' -r
@@ -489,7 +465,6 @@ complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_se
 complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l baseline -d 'Compare with the report in FILE, which --json has written' -r -F
 complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l fail-on-regression -d 'Exit with 3 if a time or the rate is worse than in --baseline by more than PERCENT, and that is no noise' -r
 complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l progress -d 'How to show progress, on stderr' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
->>>>>>> 6455419 (Print, judge and merge reports of bench)
 bar\t'A bar, and live figures'
 lines\t'A line now and then'
 json\t'A JSON object a line'

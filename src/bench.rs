@@ -25,4 +25,4 @@ mod worker;
 
 pub use matching::Matching;
 pub use payload::{Sizes, Template};
-pub use run::run;
+pub(crate) use run::run;

@@ -76,6 +76,13 @@ impl Plan {
         if (load.connections + publishers) as u64 > Stamp::MOST_CONNECTIONS {
             return refused("--connections", "more than a million connections");
         }
+        if load.messages.is_some() && matches!(workload, Workload::Receive | Workload::Idle) {
+            return refused("--messages", "nothing is sent; --duration says when to end");
+        }
+        let still = matches!(workload, Workload::FanOut | Workload::Receive | Workload::Idle);
+        if load.in_flight.is_some() && still {
+            return refused("--in-flight", "no answer is waited for in this --workload");
+        }
         let segment = machine.segment.unwrap_or_default();
         let (first, connections) = segment.share(load.connections);
         let (first_publisher, own_publishers) = segment.share(publishers);

@@ -23,16 +23,17 @@ pub use csv::csv;
 pub use gate::{Gate, judge};
 pub use hdr_log::HdrLog;
 pub use measured::Measured;
-pub(super) use measured::histograms;
 pub use merge::{Merged, merge};
 pub use text::text;
 pub use verdict::verdict;
+
+pub(super) use measured::histograms;
 
 /// The version of the schema that reports of this program have.
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// One run, or several segments of one.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, Default)]
 pub struct Report {
     /// See [`SCHEMA_VERSION`].
     pub schema_version: u32,
@@ -73,20 +74,22 @@ pub struct Report {
 }
 
 /// How messages are timed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// By a schedule that answers do not change.
+    #[default]
     Open,
     /// Each after the answer to an earlier one.
     Closed,
 }
 
 /// Whether figures can be believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Default)]
 #[serde(rename_all = "kebab-case")]
 pub enum Validity {
     /// They can.
+    #[default]
     Ok,
     /// There are too few samples for the percentiles that are shown or asked for.
     TooFewSamples,
@@ -95,7 +98,7 @@ pub enum Validity {
 }
 
 /// Messages a second.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, Default)]
 pub struct Rate {
     /// What was asked for, of this segment if it is one; none in a closed loop.
     pub target: Option<f64>,
@@ -218,7 +221,7 @@ pub struct Interval {
 }
 
 /// What a run has cost the machine that made it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, Default)]
 pub struct Client {
     /// Threads that sent and received.
     pub threads: usize,
@@ -282,7 +285,7 @@ pub enum Unit {
 }
 
 /// What was asked for. Runs whose configurations are alike can be compared and merged.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Default)]
 pub struct Config {
     /// Where to, with weights.
     pub targets: Vec<String>,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -17,6 +18,9 @@ use super::tally::{Metric, Tally};
 use super::worker::{Part, Round, SECOND, Tick};
 use crate::cli;
 use crate::cli::bench::{BenchArgs, Weighted, Workload};
+
+/// Who is told what was measured in a second, which began then and was so long.
+pub(crate) type Told<'a> = dyn FnMut(OffsetDateTime, Duration, &Tally) + 'a;
 
 /// Adds up what the threads say of one round.
 pub(super) struct Outcome {
@@ -76,8 +80,8 @@ impl Outcome {
         }
     }
 
-    /// Adds what a thread has to say; returns whether a second is complete now.
-    pub(super) fn add(&mut self, tick: Tick, threads: usize) -> bool {
+    /// Adds what a thread has to say; returns whether a second is complete now, which `told` is told.
+    pub(super) fn add(&mut self, tick: Tick, threads: usize, told: &mut Told<'_>) -> bool {
         self.tally.add(&tick.tally);
         self.end = self.end.max(tick.until.min(self.round.measures.end));
         if tick.part != Part::Unmeasured {
@@ -97,17 +101,18 @@ impl Outcome {
         let complete = self.seconds[0].usages.len() == threads;
         if complete {
             let second = self.seconds.remove(0);
-            self.complete(&second, SECOND);
+            self.complete(&second, SECOND, told);
         }
         complete
     }
 
-    fn complete(&mut self, second: &Second, length: u64) {
+    fn complete(&mut self, second: &Second, length: u64, told: &mut Told<'_>) {
         let Second { tally, usages, open, in_flight } = second;
         let measures = &self.round.measures;
         let start = self.intervals.len() as u64 * SECOND;
         let length = length.min(measures.end - measures.start - start);
         let length_s = length as f64 / 1e9;
+        told(self.started + Duration::from_nanos(start), Duration::from_nanos(length), tally);
         let due = match self.round.pace {
             Pace::Open { rate, .. } => Some(rate * length_s),
             _ => None,
@@ -147,12 +152,13 @@ impl Outcome {
         plan: &Plan,
         life: &Tally,
         rate: Option<f64>,
+        told: &mut Told<'_>,
     ) -> Report {
         let whole = self.intervals.len() as u64 * SECOND;
         let left = (self.end - self.round.measures.start).saturating_sub(whole);
         if !self.rest.usages.is_empty() && left > 0 {
             let rest = std::mem::take(&mut self.rest);
-            self.complete(&rest, left);
+            self.complete(&rest, left, told);
         }
         let closed = !matches!(self.round.pace, Pace::Open { .. });
         self.tally.take_connections(life);

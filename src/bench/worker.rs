@@ -6,6 +6,8 @@ use std::io;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
@@ -17,10 +19,10 @@ use super::connection::{Connection, End};
 use super::failure;
 use super::plan::{Pace, Plan};
 use super::saturation::{Usage, UsageMeter};
-use super::schedule::Schedule;
+use super::schedule::{Schedule, Share};
 use super::tally::{Metric, Tally};
 use crate::backoff::Backoff;
-use crate::cli::bench::Workload;
+use crate::cli::bench::{Arrival, Workload};
 use crate::context::Context;
 use crate::duplex::Close;
 use crate::endpoint::{Call, Shape, Side};
@@ -47,6 +49,8 @@ pub(super) struct Round {
     pub(super) measures: Range<u64>,
     /// How many messages are measured by the whole segment, if that decides.
     pub(super) messages: Option<u64>,
+    /// How many threads have not sent all yet.
+    pub(super) sending: Arc<AtomicUsize>,
 }
 
 /// What a thread has to say.
@@ -107,6 +111,8 @@ pub(super) struct Worker {
     round: RefCell<Round>,
     /// The bounds of what is measured now.
     measures: Cell<(u64, u64)>,
+    /// What is due then is not sent any more.
+    until: Cell<u64>,
     /// How many more messages may be measured.
     left: Cell<u64>,
     open: Cell<usize>,
@@ -137,7 +143,13 @@ impl Worker {
         if plan.workload != Workload::Connect {
             connections.extend(own(plan.first, plan.connections, false));
         }
-        let still = Round { pace: Pace::Still, start: 0, measures: 0..0, messages: None };
+        let still = Round {
+            pace: Pace::Still,
+            start: 0,
+            measures: 0..0,
+            messages: None,
+            sending: Arc::default(),
+        };
         Rc::new(Self {
             tally: RefCell::default(),
             scratch: RefCell::new(vec![0; SCRATCH].into()),
@@ -148,6 +160,7 @@ impl Worker {
             random: RefCell::new(fastrand::Rng::new()),
             round: RefCell::new(still),
             measures: Cell::new((0, 0)),
+            until: Cell::new(0),
             left: Cell::new(0),
             open: Cell::new(0),
             in_flight: Cell::new(0),
@@ -200,18 +213,19 @@ impl Worker {
     /// How many messages of a connection are to be under way, in a closed loop.
     pub(super) fn in_flight_wanted(&self) -> Option<usize> {
         match self.round.borrow().pace {
-            Pace::Closed { in_flight } => Some(in_flight),
+            Pace::Closed { in_flight } if self.plan.workload != Workload::Connect => {
+                Some(in_flight)
+            }
             _ => None,
         }
     }
 
     /// Whether a message may be sent that is due now; if so, it is counted.
     pub(super) fn may_send(&self, due: u64) -> bool {
-        let (start, end) = self.measures.get();
-        if due >= end {
+        if due >= self.until.get() {
             return false;
         }
-        if due >= start {
+        if due >= self.measures.get().0 {
             let Some(left) = self.left.get().checked_sub(1) else { return false };
             self.left.set(left);
             if left == 0 {
@@ -241,11 +255,9 @@ impl Worker {
 
     /// Opens all connections, as many a second as are wanted.
     async fn connect(self: &Rc<Self>, at: u64, alarm: &Alarm) -> io::Result<()> {
-        let share = self.connections.len() as f64
-            / (self.plan.connections + self.plan.publishers).max(1) as f64;
-        let offset = self.index as f64 / self.plan.threads as f64;
-        let mut ramp =
-            Schedule::new(at, (self.plan.ramp * share).max(1e-6), offset, Default::default(), 0);
+        let all = self.plan.connections + self.plan.publishers;
+        let share = self.share(all, 0.0);
+        let mut ramp = Schedule::new(at, self.plan.ramp, share, Arrival::Constant, 0);
         for (i, connection) in self.connections.iter().enumerate() {
             alarm.until(ramp.peek()).await?;
             ramp.advance();
@@ -344,20 +356,18 @@ impl Worker {
     /// Sends as the round has it, and waits for the answers.
     async fn drive(self: &Rc<Self>, round: Round, alarm: &Alarm) -> io::Result<()> {
         self.measures.set((round.measures.start, round.measures.end));
-        self.left.set(round.messages.map_or(u64::MAX, |count| self.share_of(count)));
+        self.until.set(round.measures.end);
+        self.left.set(round.messages.map_or(u64::MAX, |count| self.senders().of(count)));
         self.round.replace(round.clone());
         let pings = self.plan.ping.map(|gap| spawn_local(self.clone().ping(gap)));
         let ticks = spawn_local(self.clone().tick_by_second(round.clone()));
         match round.pace {
             Pace::Open { rate, arrival } => {
-                let (own, all) = self.senders();
-                if own > 0 {
-                    let share = own as f64 / all as f64;
+                let share = self.senders();
+                if share.own() > 0 {
                     let segment = self.plan.segment;
-                    let part = (segment.index - 1) as f64 / segment.of as f64;
-                    let offset = (self.index as f64 + part) / self.plan.threads as f64;
                     let seed = self.plan.seed ^ (self.index as u64) << 32 ^ segment.index as u64;
-                    let schedule = Schedule::new(round.start, rate * share, offset, arrival, seed);
+                    let schedule = Schedule::new(round.start, rate, share, arrival, seed);
                     match self.plan.workload {
                         Workload::Connect => self.knock(schedule, alarm).await?,
                         _ => self.pace(schedule, alarm).await?,
@@ -378,9 +388,21 @@ impl Worker {
             Pace::Still => {}
         }
         self.until_over().await;
-        self.stop_sending();
+        // From now on nothing is due.
+        self.until.set(self.until.get().min(now().max(round.measures.start)));
+        round.sending.fetch_sub(1, Relaxed);
+        if self.plan.workload == Workload::FanOut {
+            // What others publish comes here, too.
+            while round.sending.load(Relaxed) > 0 && !self.cx.stop.is_cancelled() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
         let _ = timeout(self.plan.drain, self.until_answered()).await;
-        ticks.abort();
+        match self.until.get() == round.measures.end {
+            // The last second is over, or about to be.
+            true => drop(ticks.await),
+            false => ticks.abort(),
+        }
         if let Some(pings) = pings {
             pings.abort();
         }
@@ -394,22 +416,18 @@ impl Worker {
         loop {
             let (start, end) = self.measures.get();
             let now = now();
-            if now >= end || self.left.get() == 0 && now >= start || self.cx.stop.is_cancelled() {
+            let sent = self.left.get() == 0 && now >= start;
+            if now >= end || sent || self.cx.stop.is_cancelled() {
                 return;
             }
-            let left = Duration::from_nanos(end - now);
+            let next = if now < start { start } else { end };
+            let left = Duration::from_nanos(next - now);
             tokio::select! {
                 () = self.changed.notified() => {}
                 () = self.cx.stop.cancelled() => {}
                 () = tokio::time::sleep(left) => {}
             }
         }
-    }
-
-    /// From now on nothing is due.
-    fn stop_sending(&self) {
-        let (start, end) = self.measures.get();
-        self.measures.set((start, end.min(now().max(start))));
     }
 
     /// Returns when no message waits for an answer; where answers are not known, when none has come
@@ -444,7 +462,7 @@ impl Worker {
         let mut touched: Vec<&Rc<Connection>> = Vec::new();
         loop {
             let due = schedule.peek();
-            if due >= self.measures.get().1 || self.left.get() == 0 || self.cx.stop.is_cancelled() {
+            if due >= self.until.get() || self.left.get() == 0 || self.cx.stop.is_cancelled() {
                 return Ok(());
             }
             let mut late = now() >= due;
@@ -505,6 +523,7 @@ impl Worker {
             if measured {
                 self.tally.borrow_mut().time(Metric::PacerLag, woken - due);
             }
+            self.waiting(1);
             spawn_local(self.clone().visit(due, place));
             place += 1;
         }
@@ -517,6 +536,7 @@ impl Worker {
                 let this = self.clone();
                 spawn_local(async move {
                     while this.may_send(now()) && !this.cx.stop.is_cancelled() {
+                        this.waiting(1);
                         this.clone().visit(now(), place).await;
                     }
                 })
@@ -527,9 +547,8 @@ impl Worker {
         }
     }
 
-    /// Opens one connection, and closes it.
+    /// Opens one connection, and closes it. It is waited for already.
     async fn visit(self: Rc<Self>, due: u64, place: usize) {
-        self.waiting(1);
         let measured = self.measures().contains(&due);
         let connection = Connection::new(0, false);
         self.tally.borrow_mut().counts.sent += u64::from(measured);
@@ -586,7 +605,7 @@ impl Worker {
             open: self.open.get(),
             in_flight: self.in_flight.get(),
             part,
-            until: now().min(self.measures.get().1),
+            until: now().min(self.until.get()),
         };
         self.say(News::Tick(Box::new(tick)));
     }
@@ -616,17 +635,19 @@ impl Worker {
         self.connections.iter().filter(move |connection| connection.publishes == fans)
     }
 
-    /// How many connections of this thread send, and of this segment.
-    fn senders(&self) -> (usize, usize) {
+    /// The senders of this thread among those of the segment.
+    fn senders(&self) -> Share {
+        let segment = self.plan.segment;
+        // Segments send in between each other.
+        let offset = (segment.index - 1) as f64 / segment.of as f64;
         match self.plan.workload {
-            Workload::Connect => (1, self.plan.threads),
-            _ => (self.sending().count(), self.plan.senders()),
+            Workload::Connect => self.share(self.plan.threads, offset),
+            _ => self.share(self.plan.senders(), offset),
         }
     }
 
-    /// The part of this thread of something that all have.
-    fn share_of(&self, count: u64) -> u64 {
-        let (index, threads) = (self.index as u64, self.plan.threads as u64);
-        count / threads + u64::from(index < count % threads)
+    /// What this thread has of so many that are dealt out in turn.
+    fn share(&self, all: usize, offset: f64) -> Share {
+        Share { all, first: self.index, step: self.plan.threads, offset }
     }
 }

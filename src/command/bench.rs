@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use time::OffsetDateTime;
+
 use crate::bench;
 use crate::bench::report::verdict;
+use crate::bench::tally::Tally;
 use crate::cli::bench::{BenchArgs, BenchCommand};
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -29,10 +32,23 @@ pub async fn run(args: BenchArgs) -> Result<()> {
 async fn measure(args: &BenchArgs) -> Result<()> {
     let cx = Arc::new(Context::for_bench(args));
     cx.tls.check_client()?;
-    let output = Output::create(&args.output)?;
+    let mut output = Output::create(&args.output)?;
     let mut signals = Signals::listen()?;
-    let (signal, outcome) = signals.run(&cx.stop, bench::run(args, &cx)).await;
+    let mut log = None;
+    let mut told = |began: OffsetDateTime, length, tally: &Tally| {
+        let (first, log) = log.get_or_insert_with(|| (began, output.begin_log(began.into())));
+        let since = (began - *first).unsigned_abs();
+        if let Ok(Some(open)) = log
+            && let Err(error) = open.interval(since, length, tally)
+        {
+            *log = Err(error);
+        }
+    };
+    let (signal, outcome) = signals.run(&cx.stop, bench::run(args, &cx, &mut told)).await;
     let mut report = outcome?;
+    if let Some((_, Err(error))) = log {
+        return Err(error);
+    }
     output.write(&mut report)?;
     match signal {
         Some(signal) => Err(Error::new(signal, "interrupted")),

@@ -8,6 +8,7 @@ mod support;
 
 // One port for SSH, TLS, HTTP and WebSockets.
 mod any;
+mod bench;
 // The absences that ARCHITECTURE.md promises.
 mod architecture;
 // What `bench` makes of figures: gates, merged segments, comparisons.
