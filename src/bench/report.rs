@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::tally::{Cause, Failures};
 
@@ -15,6 +16,8 @@ mod gate;
 mod hdr_log;
 mod measured;
 mod merge;
+#[cfg(test)]
+mod schema;
 mod text;
 mod unit;
 mod verdict;
@@ -34,8 +37,9 @@ pub const SCHEMA_VERSION: u32 = 1;
 
 /// One run, or several segments of one.
 #[derive(Clone, Debug, Serialize, Deserialize, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Report {
-    /// See [`SCHEMA_VERSION`].
+    /// The version of this schema that the report keeps to.
     pub schema_version: u32,
     /// The program that wrote it, as `towline 1.2.3`.
     pub tool: String,
@@ -73,8 +77,22 @@ pub struct Report {
     pub config: Config,
 }
 
+/// Numbers that are larger were not counted, and would not add up.
+fn check_numbers(value: &Value) -> Result<(), String> {
+    const MOST: u64 = 1 << 50;
+    match value {
+        Value::Number(number) if number.as_u64().is_some_and(|number| number > MOST) => {
+            Err(format!("has a number that nobody has counted: {number}"))
+        }
+        Value::Array(values) => values.iter().try_for_each(check_numbers),
+        Value::Object(fields) => fields.values().try_for_each(check_numbers),
+        _ => Ok(()),
+    }
+}
+
 /// How messages are timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// By a schedule that answers do not change.
@@ -86,6 +104,7 @@ pub enum Mode {
 
 /// Whether figures can be believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Validity {
     /// They can.
@@ -99,6 +118,7 @@ pub enum Validity {
 
 /// Messages a second.
 #[derive(Clone, Debug, Serialize, Deserialize, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Rate {
     /// What was asked for, of this segment if it is one; none in a closed loop.
     pub target: Option<f64>,
@@ -114,6 +134,7 @@ pub struct Rate {
 
 /// A distribution, in microseconds. Percentiles of which there are too few samples are left out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Summary {
     /// How many samples there are.
     pub count: u64,
@@ -143,6 +164,7 @@ pub struct Summary {
 
 /// How far what was published has come.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct FanOut {
     /// Connections that publish.
     pub publishers: u64,
@@ -168,6 +190,7 @@ impl ErrorGroup {
 
 /// Failures of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct ErrorGroup {
     /// What kind.
     #[serde(flatten)]
@@ -179,6 +202,7 @@ pub struct ErrorGroup {
 
 /// One second, or what was left of the last one.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Interval {
     /// When it began, in seconds after the start of the measured part.
     pub start_s: f64,
@@ -200,11 +224,12 @@ pub struct Interval {
     pub open: u64,
     /// Messages that waited for their answer at its end.
     pub in_flight: u64,
-    /// See the report.
+    /// From when a message was to be sent until its answer, for the answers of this second; none in
+    /// a closed loop.
     pub response_us: Option<Summary>,
-    /// See the report.
+    /// From when a message was sent until its answer.
     pub service_us: Option<Summary>,
-    /// See the report.
+    /// From when a message was to be sent until it was.
     pub send_lag_us: Option<Summary>,
     /// The 99th percentile of how late this program was, in microseconds.
     pub pacer_lag_p99_us: Option<u64>,
@@ -222,6 +247,7 @@ pub struct Interval {
 
 /// What a run has cost the machine that made it.
 #[derive(Clone, Debug, Serialize, Deserialize, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Client {
     /// Threads that sent and received.
     pub threads: usize,
@@ -241,21 +267,23 @@ pub struct Client {
 
 /// A rate that was tried.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Step {
     /// Messages a second that were asked for.
     pub rate: f64,
     /// Messages a second that were answered.
     pub achieved: f64,
-    /// See the report.
+    /// From when a message was to be sent until its answer.
     pub response_us: Option<Summary>,
     /// Whether every objective was met; none where there was none.
     pub held: Option<bool>,
-    /// See the report.
+    /// Whether the figures of this rate can be believed.
     pub validity: Validity,
 }
 
 /// What a gate said.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct GateOutcome {
     /// The gate as it was written.
     pub gate: String,
@@ -272,6 +300,7 @@ pub struct GateOutcome {
 
 /// What a number is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Unit {
     /// Microseconds.
@@ -286,6 +315,7 @@ pub enum Unit {
 
 /// What was asked for. Runs whose configurations are alike can be compared and merged.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Config {
     /// Where to, with weights.
     pub targets: Vec<String>,
@@ -333,7 +363,11 @@ impl Report {
         let no_report = |error| format!("is no report of `towline bench`: {error}");
         let version: Version = serde_json::from_str(text).map_err(no_report)?;
         match version.schema_version {
-            SCHEMA_VERSION => serde_json::from_str(text).map_err(no_report),
+            SCHEMA_VERSION => {
+                let value = serde_json::from_str(text).map_err(no_report)?;
+                check_numbers(&value)?;
+                serde_json::from_value(value).map_err(no_report)
+            }
             other => Err(format!("has version {other} of the schema, not {SCHEMA_VERSION}")),
         }
     }

@@ -123,6 +123,7 @@ impl From<Phase> for Metric {
 
 /// How often something has happened.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Counts {
     /// Messages that were handed over to the system.
     pub sent: u64,
@@ -196,6 +197,7 @@ impl Counts {
 
 /// What kind of failure something was.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Cause {
     /// When it happened: `dns`, `tcp`, `tls`, `upgrade`, ..., `run` or `close`.
     pub phase: String,
@@ -211,6 +213,7 @@ pub struct Cause {
 
 /// How often there was a failure of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Failures {
     /// How often.
     pub count: u64,

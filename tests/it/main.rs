@@ -66,6 +66,9 @@ mod unix;
 // With programs that nobody here wrote: ssh and curl at one port.
 #[cfg(feature = "interop")]
 mod interop_any;
+// Reports of `bench` as others read them: HdrHistogram, a JSON Schema validator, a browser.
+#[cfg(feature = "interop")]
+mod interop_bench_reports;
 // The test page in a real browser.
 #[cfg(feature = "interop")]
 mod interop_chromium;

@@ -2,7 +2,7 @@
 
 use super::Measured;
 use super::measured::histogram;
-use crate::bench::tally::Metric;
+use crate::bench::tally::{LONGEST, Metric};
 
 /// So many are shorter than `to`, and not shorter than that of the bar before.
 #[derive(Debug, PartialEq)]
@@ -31,7 +31,7 @@ impl Measured {
     /// From the shortest to the longest; none where there is nothing to see.
     pub(super) fn bars(&self, metric: Metric) -> Option<Vec<Bar>> {
         let histogram = histogram(self.histograms.get(metric.name())?).ok()?;
-        if histogram.len() < 20 {
+        if histogram.len() < 20 || histogram.max() > 2 * LONGEST {
             return None;
         }
         let at = |value| histogram.lowest_equivalent(value);
@@ -58,7 +58,7 @@ fn bars(steps: &[u64], low: u64, high: u64) -> Vec<Bar> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::tally::{LONGEST, Tally};
+    use crate::bench::tally::Tally;
 
     fn of(samples: &[u64]) -> Option<Vec<Bar>> {
         let mut tally = Tally::default();

@@ -146,24 +146,27 @@ impl Quantity {
 
     fn bound(&self, text: &str) -> Result<(f64, Suffix), String> {
         let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-        let number: f64 = match text[..end].parse() {
-            Ok(number) if number <= MOST => number,
-            _ => return Err(format!("`{text}` is no number with a unit")),
-        };
+        let number = text[..end].parse::<f64>().ok();
+        let number = number.ok_or_else(|| format!("`{text}` is no number with a unit"))?;
         let suffix = text[end..].trim_start();
-        match (self, suffix) {
-            (Self::Time(..), "us" | "µs" | "μs") => Ok((number, Suffix::Us)),
-            (Self::Time(..), "ms") => Ok((number, Suffix::Ms)),
-            (Self::Time(..), "s") => Ok((number, Suffix::S)),
-            (Self::Time(..), "") => Err(format!("`{text}` needs a unit: us, ms or s")),
-            (Self::Rate | Self::Count(_) | Self::Reach, "%") => Ok((number, Suffix::Percent)),
-            (Self::Reach, "") => Err(format!("reach is in percent, as {text}%")),
-            (Self::Rate, "/s") => Ok((number, Suffix::None)),
-            (Self::Rate | Self::Count(_), "") => Ok((number, Suffix::None)),
-            (Self::Rate | Self::Count(_), "k" | "K") => Ok((number * 1e3, Suffix::None)),
-            (Self::Rate | Self::Count(_), "M") => Ok((number * 1e6, Suffix::None)),
-            (Self::Time(..), _) => Err(format!("`{suffix}` is no unit of time: us, ms or s")),
-            _ => Err(format!("`{suffix}` is no unit here: a number, or a percentage")),
+        let (number, suffix) = match (self, suffix) {
+            (Self::Time(..), "us" | "µs" | "μs") => (number, Suffix::Us),
+            (Self::Time(..), "ms") => (number, Suffix::Ms),
+            (Self::Time(..), "s") => (number, Suffix::S),
+            (Self::Time(..), "") => return Err(format!("`{text}` needs a unit: us, ms or s")),
+            (Self::Rate | Self::Count(_) | Self::Reach, "%") => (number, Suffix::Percent),
+            (Self::Reach, "") => return Err(format!("reach is in percent, as {text}%")),
+            (Self::Rate, "/s") | (Self::Rate | Self::Count(_), "") => (number, Suffix::None),
+            (Self::Rate | Self::Count(_), "k" | "K") => (number * 1e3, Suffix::None),
+            (Self::Rate | Self::Count(_), "M") => (number * 1e6, Suffix::None),
+            (Self::Time(..), _) => {
+                return Err(format!("`{suffix}` is no unit of time: us, ms or s"));
+            }
+            _ => return Err(format!("`{suffix}` is no unit here: a number, or a percentage")),
+        };
+        match number <= MOST {
+            true => Ok((number, suffix)),
+            false => Err(format!("`{text}` is too large")),
         }
     }
 
@@ -373,6 +376,8 @@ pub fn judge(report: &mut Report, gates: &[Gate]) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::bench::report::{FanOut, Mode, testing};
 
@@ -405,6 +410,24 @@ mod tests {
         }
     }
 
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn whatever_is_accepted_is_written_back(
+            name in "(response\\.|tls\\.)?(p50|p99\\.99|max)|lost|rate|reach",
+            sign in "[<>]=?|==?",
+            number in "[0-9]{0,17}(\\.[0-9]{0,9})?",
+            unit in "us|ms|s|%|k|M|/s|",
+        ) {
+            let text = format!("{name}{sign}{number}{unit}");
+            if let Ok(gate) = text.parse::<Gate>() {
+                let written = gate.to_string();
+                prop_assert_eq!(written.parse(), Ok(gate), "{} became {}", text, written);
+            }
+        }
+    }
+
     #[test]
     fn what_is_wrong_with_a_gate_is_said() {
         for (text, said) in [
@@ -421,7 +444,7 @@ mod tests {
             ("p99<>1ms", "`>1ms` is no number"),
             ("lost<1ms", "`ms` is no unit here"),
             ("reach>=1", "as 1%"),
-            ("lost<9999999999999999", "is no number"),
+            ("lost<9999999999999999", "is too large"),
         ] {
             let error = text.parse::<Gate>().unwrap_err();
             assert!(error.contains(said), "{text}: {error}");

@@ -13,6 +13,7 @@ use crate::bench::tally::{Counts, LONGEST, Metric, Tally};
 
 /// What was counted and timed in the measured part; connections are those of the whole run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Measured {
     /// How often things have happened.
     pub counts: Counts,
