@@ -1,18 +1,21 @@
 //! One plain HTTP request, and its answer.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
 use bytes::BytesMut;
 use tokio::io::{self, AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::backend::{Back, Share};
 use super::balance::Pool;
 use super::front::Front;
-use super::gone::{self, gone, while_there};
+use super::gone::{self, Heard, while_there};
 use super::visit::who;
 use super::{Proxy, head};
 use crate::endpoint::Side;
@@ -205,9 +208,11 @@ impl<'a> Passing<'a> {
         if chunked {
             head.fields.push("Transfer-Encoding", "chunked");
         }
-        let (head, ended, heard) = (head.to_bytes(), sent.clone(), self.heard.clone());
+        let (head, all_sent, heard) = (head.to_bytes(), sent.clone(), self.heard.clone());
+        let (ended, left) = (AtomicBool::new(false), AtomicBool::new(false));
+        let mut answers = Heard::new(&mut answers, &ended, &left);
         let upload = async {
-            let ended = ended.drop_guard();
+            let all_sent = all_sent.drop_guard();
             let first = timeout(patience, to_back.write_all(&head)).await;
             first
                 .map_err(|_| late(patience))
@@ -217,8 +222,13 @@ impl<'a> Passing<'a> {
             let pace = Pace { patience, least: proxy.args.proxying.min_body_rate as u64 };
             body(request, length, (&mut to_back, chunked), pace, &mut up).await?;
             heard.cancel();
-            drop(ended);
-            Err::<Infallible, _>(near(gone(&mut from, &mut front.buf, most).await))
+            drop(all_sent);
+            let end = gone::end((&mut from, &mut front.buf), most).await;
+            end.map_err(|_| near(gone::left()))?;
+            ended.store(true, Relaxed);
+            // Has the answer look at it.
+            yield_now().await;
+            pending::<Result<Infallible, _>>().await
         };
         let download = async {
             let response = tokio::select! {
@@ -235,9 +245,6 @@ impl<'a> Passing<'a> {
             tokio::pin!(upload, download);
             loop {
                 tokio::select! {
-                    // What has been answered is answered, whoever has left.
-                    biased;
-                    outcome = &mut download => break outcome,
                     Err((side, error)) = &mut upload, if uploading => {
                         uploading = false;
                         // A backend that stops reading may still say why.
@@ -245,12 +252,13 @@ impl<'a> Passing<'a> {
                             break Err(near(error));
                         }
                     }
+                    outcome = &mut download => break outcome,
                 }
             }
         };
         self.up = up;
         self.keep_back &= self.heard.is_cancelled();
-        outcome
+        if left.into_inner() { Err(near(gone::left())) } else { outcome }
     }
 
     /// Reads the head of the answer, and passes on those that come before it.

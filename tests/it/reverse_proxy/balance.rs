@@ -187,9 +187,8 @@ fn over_tls_the_cookie_is_for_tls() {
         .spawn();
     let to = format!("tls://127.0.0.1:{}", proxy.port());
     let request = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-    let mut client = Towline::connect(["--insecure", &to]).stdin_open().spawn();
-    client.write(request);
-    let answer = String::from_utf8(client.read_until("\r\n\r\n")).unwrap();
+    let out = Towline::connect(["--insecure", &to]).stdin(request).run();
+    let answer = String::from_utf8(out.stdout).unwrap();
     assert!(answer.contains("; HttpOnly; SameSite=Lax; Secure\r\n"), "{answer}");
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
@@ -318,7 +318,11 @@ fn thinking() -> (Server, Receiver<()>) {
     let server = tcp_server(move |mut stream| {
         let mut heard = Vec::new();
         let mut chunk = [0; 4096];
-        while !heard.ends_with(b"\r\n\r\n") && !heard.ends_with(b"hello") {
+        let has = |heard: &[u8], what: &[u8]| heard.windows(what.len()).any(|it| it == what);
+        while !heard.ends_with(b"\r\n\r\n") || has(&heard, b"Content-Length: 5") {
+            if heard.ends_with(b"hello") {
+                break;
+            }
             let len = stream.read(&mut chunk).unwrap();
             assert!(len > 0, "the proxy leaves by itself");
             heard.extend_from_slice(&chunk[..len]);
@@ -390,4 +394,23 @@ fn a_client_that_leaves_in_the_middle_of_an_answer_is_noticed() {
     told.recv_timeout(DEADLINE).expect("the backend is told");
     let line = proxy.stderr_line(|line| line.contains("has left"));
     assert!(line.contains(r#""status":200"#) && line.contains(r#""by":"client""#), "{line}");
+}
+
+#[test]
+fn a_client_that_has_only_ended_its_own_direction_has_its_answer() {
+    let server = tcp_server(|mut stream| {
+        super::read_request(&mut stream);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nat ");
+        let _ = stream.write_all(b"last...");
+    });
+    let proxy = proxy(&[&backend(&server)]);
+    for fields in ["", "Connection: close\r\n"] {
+        let mut client = TcpStream::connect(("127.0.0.1", proxy.port())).unwrap();
+        let request = format!("GET / HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
+        client.write_all(request.as_bytes()).unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.ends_with("at last..."), "{answer}");
+    }
 }
