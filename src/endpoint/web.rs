@@ -1,5 +1,5 @@
 //! Addresses as the two sides of an HTTP proxy: where requests come in, and the servers to pass
-//! them on to. On both `http:` means `ws:`, since one port serves both.
+//! them on to. On both `http:` is `ws:` by another name, since one port serves both.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -18,18 +18,29 @@ impl Endpoint {
     /// Parses an address of `proxy`.
     ///
     /// # Errors
-    /// As for any address.
+    /// As for any address; and where neither a host nor a port is written.
     pub fn parse_web(text: &str) -> Result<Self> {
         // Where hops are told apart, https: is no scheme that is known.
-        let text = &text.replace(",https:", ",wss:");
-        let last = split_hops(text).last().unwrap_or(text);
-        let (before, last) = text.split_at(text.len() - last.len());
-        let last = match last.split_once(':') {
-            Some(("http", rest)) => format!("ws:{rest}"),
-            Some(("https", rest)) => format!("wss:{rest}"),
-            _ => last.to_owned(),
+        let known = &text.replace(",https:", ",wss:");
+        let last = split_hops(known).last().unwrap_or(known);
+        let (before, last) = known.split_at(known.len() - last.len());
+        let (last, is_http) = match last.split_once(':') {
+            Some(("http", rest)) => (format!("ws:{rest}"), true),
+            Some(("https", rest)) => (format!("wss:{rest}"), true),
+            Some((_, rest)) => (last.to_owned(), text.ends_with(&format!(",https:{rest}"))),
+            None => (last.to_owned(), false),
         };
-        format!("{before}{last}").parse()
+        let mut endpoint: Self = format!("{before}{last}").parse()?;
+        let alone = endpoint.hops.len() == 1;
+        if let Some(Hop::Ws(ws)) = endpoint.hops.last_mut() {
+            *ws = ws.clone().called_http(is_http);
+            if alone && ws.is_nowhere() {
+                let this = format_args!("{}://localhost", ws.scheme());
+                let what = format!("`{ws:#}` names no host; this machine is `{this}`");
+                return Err(Error::new(Kind::Usage, what));
+            }
+        }
+        Ok(endpoint)
     }
 
     /// Whether it is a server that speaks HTTP, or else something that WebSockets are joined to.
@@ -171,10 +182,11 @@ mod tests {
     #[test]
     fn http_is_what_websockets_are_spoken_over() {
         for (text, want) in [
-            ("http://a:1/x", "ws://a:1/x"),
-            ("https://a", "wss://a"),
+            ("http://a:1/x", "http://a:1/x"),
+            ("https://a", "https://a"),
+            ("ws://a", "ws://a"),
             (":8080", "ws://:8080"),
-            ("http://proxy:3128,https://a", "http://proxy:3128,wss://a"),
+            ("http://proxy:3128,https://a", "http://proxy:3128,https://a"),
             ("unix:/run/app.sock", "unix:/run/app.sock"),
         ] {
             assert_eq!(Endpoint::parse_web(text).unwrap().to_string(), want);

@@ -28,6 +28,8 @@ pub type Text = tokio_tungstenite::tungstenite::Utf8Bytes;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Ws {
     secure: bool,
+    /// Whether it is written as `http:`, which is for people.
+    http: bool,
     login: Option<Secret>,
     /// As written; the port has a default.
     host: String,
@@ -62,7 +64,7 @@ impl Scheme for Ws {
         let to = HostPort::parse(authority, Some(if secure { 443 } else { 80 }))?;
         let written = authority.rsplit(']').next().is_some_and(|rest| rest.contains(':'));
         let port = written.then_some(to.port);
-        let root = Self { secure, login, host: to.host, port, path: String::new() };
+        let root = Self { secure, http: false, login, host: to.host, port, path: String::new() };
         root.with_path(path.to_owned())
     }
 
@@ -92,7 +94,24 @@ impl Ws {
 
     /// A listener that stands on another one and takes every path.
     pub(super) fn with_any_path() -> Self {
-        Self { secure: false, login: None, host: String::new(), port: None, path: String::new() }
+        Self {
+            secure: false,
+            http: false,
+            login: None,
+            host: String::new(),
+            port: None,
+            path: String::new(),
+        }
+    }
+
+    /// The same, by another name.
+    pub(super) fn called_http(self, http: bool) -> Self {
+        Self { http, ..self }
+    }
+
+    /// Whether neither a host nor a port is written.
+    pub(super) fn is_nowhere(&self) -> bool {
+        self.host.is_empty() && self.port.is_none()
     }
 
     /// Another path at the same place. A fragment is not for the server (RFC 9110 section 7.1).
@@ -152,8 +171,14 @@ impl Ws {
         }
     }
 
-    fn scheme(&self) -> &'static str {
-        if self.secure { "wss" } else { "ws" }
+    /// The name that it is written with.
+    pub(super) fn scheme(&self) -> &'static str {
+        match (self.http, self.secure) {
+            (false, false) => "ws",
+            (false, true) => "wss",
+            (true, false) => "http",
+            (true, true) => "https",
+        }
     }
 }
 

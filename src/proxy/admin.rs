@@ -107,12 +107,7 @@ impl Proxy {
 
     /// Drains one backend, or restores it, in all routes.
     fn set_draining(&self, request: &Request, draining: bool) -> Answer {
-        // Both mean the same here, and only one is shown.
         let name = request.parameter("name").unwrap_or_default();
-        let name = match name.strip_prefix("http") {
-            Some(rest) => format!("ws{rest}"),
-            None => name,
-        };
         let tags = self.routes.set_draining(&name, draining);
         if tags.is_empty() {
             return Answer::text(404, "Not Found", "no backend has this ?name=\n");

@@ -1,5 +1,6 @@
 //! Which backend is next.
 
+use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -130,7 +131,7 @@ impl Pool {
     /// None if nobody has the name, or else what its tunnels are known by.
     pub(super) fn set_draining(&self, name: &str, draining: bool) -> Option<u32> {
         let backends = self.backends();
-        let backend = backends.iter().find(|it| &*it.name == name)?;
+        let backend = backends.iter().find(|it| plain_name(&it.name) == plain_name(name))?;
         backend.health.set_draining(draining);
         Some(backend.tag())
     }
@@ -279,6 +280,14 @@ fn take(from: &mut Vec<Arc<Backend>>, endpoint: &Endpoint) -> Vec<Arc<Backend>> 
     let same = from.iter().map(|it| it.endpoint.clone()).find(|it| **it == *endpoint);
     from.extract_if(.., |it| same.as_ref().is_some_and(|same| Arc::ptr_eq(same, &it.endpoint)))
         .collect()
+}
+
+/// A name, the same whether it is written with `http:` or with `ws:`.
+fn plain_name(name: &str) -> Cow<'_, str> {
+    match name.strip_prefix("http") {
+        Some(rest) => format!("ws{rest}").into(),
+        None => name.into(),
+    }
 }
 
 fn is_one_of<'a>(one: &Arc<Backend>, mut all: impl Iterator<Item = &'a Arc<Backend>>) -> bool {

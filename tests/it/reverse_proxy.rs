@@ -206,6 +206,12 @@ fn addresses_that_make_no_sense_are_refused() {
         (&["exec:cat", ":1"], "cannot listen"),
         (&["ws://:0/path", ":1"], "a proxy listens for every path"),
         (&[":0", "socks5://127.0.0.1:1"], "is a hop to dial through"),
+        (&[":0", "http://"], "`http://` names no host; this machine is `http://localhost`"),
+        (&[":0", "wss://"], "`wss://` names no host"),
+        (&[":0", "https://a:secret@"], "`https://***@` names no host"),
+        (&[":0", ":1", "--route", "host=a -> http://"], "`http://` names no host"),
+        (&["http://", ":1"], "`http://` names no host"),
+        (&[":0", "http:///x"], "`http:///x` names no host"),
         (&[":0", ":1*0"], "a weight is 1 to 1000"),
         (&[":0", ":1", "-H", "A: b"], "--header needs a WebSocket to connect to"),
     ] {

@@ -77,7 +77,6 @@ fn figures_tell_the_routes_of_a_server_apart() {
     let ask = "GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
     let figures = exchange(port, ask);
     let name = "towline_backend_requests_total";
-    let there = there.replace("http", "ws");
     let route = "host=a 'header=Cookie:*b c*'";
     for line in [
         format!("{name}{{backend=\"{there}\",route=\"{route}\"}} 1\n"),
