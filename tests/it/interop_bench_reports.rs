@@ -1,12 +1,16 @@
 //! Reports of `bench` as others read them: HdrHistogram's own reader, a JSON Schema validator, a browser.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
+use clap::Parser;
 use serde_json::{Value, json};
+
+use towline::cli::Cli;
 
 use crate::bench_reports::{Reports, bench, run};
 use crate::support::Towline;
-use crate::support::peers::python;
+use crate::support::peers::{installed, python};
 
 fn schema() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/bench.schema.json")
@@ -70,12 +74,41 @@ fn reports_keep_to_their_schema() {
     check(&files).code(0).stdout("5 fit\n");
 
     // What is not in the schema is noticed, and what is missing too.
-    let mut report: Value = serde_json::from_slice(&std::fs::read(&files[0]).unwrap()).unwrap();
+    let mut report: Value = serde_json::from_slice(&fs::read(&files[0]).unwrap()).unwrap();
     report["intervals"][0]["more"] = json!(1);
     let other = reports.path("other.json");
-    std::fs::write(&other, report.to_string()).unwrap();
+    fs::write(&other, report.to_string()).unwrap();
     check(std::slice::from_ref(&other)).code(1).stderr_has("$.intervals[0]: Additional properties");
     report["intervals"] = Value::Null;
-    std::fs::write(&other, report.to_string()).unwrap();
+    fs::write(&other, report.to_string()).unwrap();
     check(&[other]).code(1).stderr_has("$.intervals: None is not of type 'array'");
+}
+
+#[test]
+fn the_jobs_for_kubernetes_keep_to_its_schema() {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/bench-kubernetes.yaml");
+    let check = Towline::program(installed("venv/bin/kubernetes-validate"));
+    // It says a line for each: the volume, the segments, the merge.
+    let checked = check.arg("--strict").arg(&manifest).run();
+    let said = format!("{}{}", String::from_utf8_lossy(&checked.code(0).stdout), checked.stderr);
+    assert_eq!(said.matches("passed for resource").count(), 3, "{said}");
+    // The commands in it are commands of this program.
+    let text = fs::read_to_string(&manifest).unwrap();
+    let folded = text.replace("&&\n", ";\n").replace('\n', " ");
+    let mut commands = 0;
+    for rest in folded.split("towline bench ").skip(1) {
+        let command = rest.split(" ; ").next().unwrap().split("  volumeMounts").next().unwrap();
+        let command = command.split("          resources:").next().unwrap();
+        let words = shlex::split(command.split("          ").collect::<String>().trim()).unwrap();
+        let words = words.into_iter().map(|word| match word.as_str() {
+            "$((JOB_COMPLETION_INDEX + 1))/4" => "1/4".to_owned(),
+            "$START_AT" => "2026-11-25T12:00:00Z".to_owned(),
+            _ => word,
+        });
+        let words: Vec<String> =
+            ["towline", "bench"].map(str::to_owned).into_iter().chain(words).collect();
+        Cli::try_parse_from(&words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
+        commands += 1;
+    }
+    assert_eq!(commands, 2);
 }

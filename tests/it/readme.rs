@@ -45,6 +45,16 @@ fn invocations(line: &str) -> Vec<Vec<String>> {
                     found.push([&["towline".to_owned()], args].concat());
                 }
             }
+            // Each of its arguments takes the place of {}.
+            Some("parallel") => {
+                let command = part.iter().skip_while(|word| *word != "towline");
+                let command = command.take_while(|word| *word != ":::");
+                let filled = command.map(|word| match word.as_str() {
+                    "$start" => "2026-11-25T12:00:00Z".to_owned(),
+                    _ => word.replace("{}", "1"),
+                });
+                found.push(filled.collect());
+            }
             // As in `ssh -o ProxyCommand='towline ...'`.
             _ => {
                 let nested =
