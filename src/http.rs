@@ -4,6 +4,8 @@
 //! before a colon, a folded line, two lengths or a length beside a transfer coding are refused.
 
 use std::fmt;
+use std::io::Write;
+use std::ops::Range;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -48,12 +50,18 @@ pub struct Response {
 }
 
 /// Header fields in the order they came.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fields(Vec<(String, Value)>);
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Value {
+#[derive(Clone, Debug, Default)]
+pub struct Fields {
+    /// All names and values, end to end, so that a head is no heap of small allocations.
     text: String,
+    fields: Vec<Field>,
+}
+
+/// Where the text of a field is.
+#[derive(Clone, Debug)]
+struct Field {
+    name: Range<usize>,
+    value: Range<usize>,
     /// What was sent, where that is no UTF-8.
     raw: Option<Box<[u8]>>,
 }
@@ -66,10 +74,7 @@ impl Fields {
 
     /// The values of all fields of that name; what is no UTF-8 in them is seen as U+FFFD.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.0
-            .iter()
-            .filter(move |(n, _)| n.eq_ignore_ascii_case(name))
-            .map(|(_, v)| v.text.as_str())
+        self.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v)
     }
 
     /// The elements of all comma-separated lists of that name.
@@ -83,8 +88,9 @@ impl Fields {
     }
 
     /// Adds a field.
-    pub fn push(&mut self, name: &str, value: impl Into<String>) {
-        self.0.push((name.to_owned(), Value { text: value.into(), raw: None }));
+    pub fn push(&mut self, name: &str, value: impl AsRef<str>) {
+        let (name, value) = (self.keep(name), self.keep(value.as_ref()));
+        self.fields.push(Field { name, value, raw: None });
     }
 
     /// Removes all fields of that name.
@@ -94,30 +100,39 @@ impl Fields {
 
     /// Removes the fields whose name is not wanted.
     pub fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
-        self.0.retain(|(name, _)| wanted(name));
+        let Self { text, fields } = self;
+        fields.retain(|field| wanted(&text[field.name.clone()]));
     }
 
     /// All fields.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.text.as_str()))
+        self.fields.iter().map(|it| (&self.text[it.name.clone()], &self.text[it.value.clone()]))
     }
 
     /// Adds a field as it was sent.
     fn push_sent(&mut self, name: &str, value: &[u8]) {
-        let value = match str::from_utf8(value) {
-            Ok(text) => Value { text: text.to_owned(), raw: None },
+        match str::from_utf8(value) {
+            Ok(text) => self.push(name, text),
             Err(_) => {
-                Value { text: String::from_utf8_lossy(value).into(), raw: Some(value.into()) }
+                let (name, text) = (self.keep(name), self.keep(&String::from_utf8_lossy(value)));
+                self.fields.push(Field { name, value: text, raw: Some(value.into()) });
             }
-        };
-        self.0.push((name.to_owned(), value));
+        }
+    }
+
+    fn keep(&mut self, text: &str) -> Range<usize> {
+        let start = self.text.len();
+        self.text.push_str(text);
+        start..self.text.len()
     }
 
     /// The head that begins with a line.
     fn below(&self, line: fmt::Arguments<'_>) -> Vec<u8> {
-        let mut head = format!("{line}\r\n").into_bytes();
-        for (name, value) in &self.0 {
-            let value = value.raw.as_deref().unwrap_or(value.text.as_bytes());
+        let mut head = Vec::with_capacity(128 + self.text.len() + 4 * self.fields.len());
+        // A vector takes all there is.
+        let _ = write!(head, "{line}\r\n");
+        for (field, (name, value)) in self.fields.iter().zip(self.iter()) {
+            let value = field.raw.as_deref().unwrap_or(value.as_bytes());
             for part in [name.as_bytes(), b": ", value, b"\r\n"] {
                 head.extend_from_slice(part);
             }
@@ -126,6 +141,15 @@ impl Fields {
         head
     }
 }
+
+impl PartialEq for Fields {
+    fn eq(&self, other: &Self) -> bool {
+        let raw = self.fields.iter().map(|it| &it.raw);
+        self.iter().eq(other.iter()) && raw.eq(other.fields.iter().map(|it| &it.raw))
+    }
+}
+
+impl Eq for Fields {}
 
 /// The path of a target, without the query.
 pub(crate) fn path(target: &str) -> &str {
@@ -191,7 +215,7 @@ impl Response {
 
     /// Adds a field.
     #[must_use]
-    pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+    pub fn with(mut self, name: &str, value: impl AsRef<str>) -> Self {
         self.fields.push(name, value);
         self
     }
@@ -356,7 +380,10 @@ fn collect(head: &[u8], parsed: &[httparse::Header<'_>]) -> Result<Fields> {
     {
         return Err(malformed("an HTTP head with a bare newline"));
     }
-    let mut fields = Fields::default();
+    let mut fields = Fields {
+        text: String::with_capacity(head.len()),
+        fields: Vec::with_capacity(parsed.len()),
+    };
     for field in parsed {
         fields.push_sent(field.name, trimmed(field.value));
     }

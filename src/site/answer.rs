@@ -71,7 +71,7 @@ impl Answer {
 
     /// Adds a header field.
     #[must_use]
-    pub(crate) fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: impl AsRef<str>) -> Self {
         self.head.fields.push(name, value);
         self
     }

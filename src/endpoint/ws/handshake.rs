@@ -68,8 +68,8 @@ pub(crate) fn accept(key: &str) -> String {
 pub(crate) fn check(response: &Response, key: &str) -> Result<()> {
     let bad = |what: &str| Err(Error::new(Kind::Handshake, what));
     let fields = &response.fields;
-    let mut protocols = fields.list("Upgrade").map(str::to_ascii_lowercase);
-    let one = protocols.next().is_some_and(|it| it == "websocket") && protocols.next().is_none();
+    let mut protocols = fields.list("Upgrade").map(|it| it.eq_ignore_ascii_case("websocket"));
+    let one = protocols.next() == Some(true) && protocols.next().is_none();
     if !one || !fields.has("Connection", "Upgrade") {
         return bad("a 101 that does not upgrade to websocket");
     }
