@@ -282,7 +282,8 @@ impl ByteStream {
     /// is closed with unread data makes the kernel send a reset, which can overtake that word.
     pub async fn discard(&mut self) {
         const MOMENT: Duration = Duration::from_secs(1);
-        let mut scratch = [0; 4096];
+        // Not part of the task, which would be the larger by it from its beginning.
+        let mut scratch = vec![0; 4096];
         let all = async { while matches!(self.read(&mut scratch).await, Ok(1..)) {} };
         let _ = tokio::time::timeout(MOMENT, all).await;
     }

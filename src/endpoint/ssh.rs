@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ok};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
@@ -154,8 +154,8 @@ impl Ssh {
 impl Ground {
     /// What is there after all of `hops`.
     pub(super) fn after<'a>(hops: &'a [Hop], call: &'a Call<'_>) -> BoxFuture<'a, Result<Self>> {
+        let Some((hop, before)) = hops.split_last() else { return Box::pin(ok(Self::Here)) };
         Box::pin(async move {
-            let Some((hop, before)) = hops.split_last() else { return Ok(Self::Here) };
             let Hop::Ssh(ssh) = hop else {
                 let ground = Self::after(before, call).await?;
                 return hop.carry(ground, call).await.map_err(|error| hop.blame(error));

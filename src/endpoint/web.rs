@@ -139,14 +139,14 @@ impl Endpoint {
     async fn open_on(&self, ground: Ground, call: &Call<'_>) -> Result<ByteStream> {
         let mut stream = match self.last() {
             Hop::Ws(ws) => ground.open(&ws.host_port(), call).await?,
-            other => other.connect(ground, call).await?.into_bytes(),
+            other => Box::pin(other.connect(ground, call)).await?.into_bytes(),
         };
         if let Some(version) = call.cx.send_proxy {
             let header = proxy_header::write(version, call.peer.and_then(Peer::ends));
             stream.write_all(&header).await.map_err(Error::lost)?;
         }
         match self.last() {
-            Hop::Ws(ws) => ws.open(Ground::Stream(stream), call).await,
+            Hop::Ws(ws) => ws.protect(stream, call).await,
             _ => Ok(stream),
         }
     }

@@ -156,11 +156,16 @@ impl Ws {
     /// The stream that it is spoken over.
     pub(super) async fn open(&self, ground: Ground, call: &Call<'_>) -> Result<ByteStream> {
         let stream = ground.open(&self.host_port(), call).await?;
+        self.protect(stream, call).await
+    }
+
+    /// Has TLS protect a connection to it, where it is to be.
+    pub(super) async fn protect(&self, stream: ByteStream, call: &Call<'_>) -> Result<ByteStream> {
         if !self.secure {
             return Ok(stream);
         }
         let host = if self.host.is_empty() { "localhost" } else { &self.host };
-        call.cx.tls.connect(stream, host, &["http/1.1"], call).await
+        Box::pin(call.cx.tls.connect(stream, host, &["http/1.1"], call)).await
     }
 
     /// The request target.

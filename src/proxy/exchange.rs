@@ -32,11 +32,11 @@ pub(super) const MAX_HEAD: usize = 64 << 10;
 
 /// Passes a request on, and its answer back. The connection is returned if it can bring another.
 pub(super) async fn run(
-    mut front: Front,
+    mut front: Box<Front>,
     request: Request,
     pool: &Pool,
     proxy: &Arc<Proxy>,
-) -> Option<Front> {
+) -> Option<Box<Front>> {
     let args = &proxy.args.proxying;
     let mut attempts = pool.attempts(&request, &front.client);
     let came = Instant::now();
@@ -128,13 +128,13 @@ pub(super) async fn run(
 
 /// Passes on why a backend will have no WebSocket.
 pub(super) async fn refuse(
-    mut front: Front,
+    mut front: Box<Front>,
     mut back: Back,
     request: Request,
     response: Response,
     share: &Share,
     proxy: &Arc<Proxy>,
-) -> Option<Front> {
+) -> Option<Box<Front>> {
     let began = Instant::now();
     let mut passing = Passing::of(&request);
     // What was sent before the answer arrived is no request (RFC 9931), and may still be on its way.

@@ -77,7 +77,8 @@ pub(super) async fn serve(
     let (sender, from) = (peer.address.clone(), client::address(&peer.address));
     seat = seat.or_else(|| current.now().seat(from));
     let (buf, client, place) = (BytesMut::new(), Client::at(from), Place { _of_all: place, seat });
-    let mut front = Front { stream, buf, peer, client, came: None, sender, from, redirect, place };
+    let mut front =
+        Box::new(Front { stream, buf, peer, client, came: None, sender, from, redirect, place });
     if let Some(answer) = front.place.seat.as_ref().and_then(Seat::refusal) {
         handshake.leave();
         let _ = front.refuse(answer, None, &current.now()).await;
@@ -94,11 +95,11 @@ pub(super) async fn serve(
 
 /// Answers a request. The connection is returned if it can bring another one.
 async fn answer(
-    mut front: Front,
+    mut front: Box<Front>,
     mut request: Request,
     handshake: &Handshake,
     proxy: &Arc<Proxy>,
-) -> Option<Front> {
+) -> Option<Box<Front>> {
     let checked = head::check(&mut request).and_then(|()| front.know(&request, proxy));
     if let Err(answer) = checked {
         return front.say(answer, &request, proxy).await;
@@ -113,7 +114,7 @@ async fn answer(
     }
     // One that reads what we have may take long, and is nobody who waits to be let in.
     handshake.leave();
-    exchange::run(front, request, &pool, proxy).await
+    Box::pin(exchange::run(front, request, &pool, proxy)).await
 }
 
 impl Proxy {
@@ -191,7 +192,7 @@ impl Front {
     }
 
     /// Waits for another request, or takes leave.
-    pub(super) async fn go_on(mut self, keep: bool, proxy: &Proxy) -> Option<Self> {
+    pub(super) async fn go_on(mut self: Box<Self>, keep: bool, proxy: &Proxy) -> Option<Box<Self>> {
         if !keep {
             self.stream.hang_up(proxy.args.server.handshake_timeout).await;
         }
@@ -200,11 +201,11 @@ impl Front {
 
     /// Sends an answer of our own.
     pub(super) async fn say(
-        mut self,
+        mut self: Box<Self>,
         answer: Answer,
         request: &Request,
         proxy: &Proxy,
-    ) -> Option<Self> {
+    ) -> Option<Box<Self>> {
         // What was sent before the answer to an upgrade arrived is no request (RFC 9931).
         let answer = if request.is_websocket() { answer.closing() } else { answer };
         let sent = self.refuse(answer, Some(request), proxy).await;

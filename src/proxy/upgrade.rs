@@ -25,11 +25,11 @@ use crate::site::Answer;
 /// Passes a WebSocket on. The connection is returned if it can bring another request: it has been
 /// refused.
 pub(super) async fn run(
-    mut front: Front,
+    mut front: Box<Front>,
     request: Request,
     pool: &Pool,
     proxy: &Arc<Proxy>,
-) -> Option<Front> {
+) -> Option<Box<Front>> {
     let key = match key(&request) {
         Ok(key) => key.to_owned(),
         Err(answer) => return front.say(answer, &request, proxy).await,
@@ -53,7 +53,7 @@ pub(super) async fn run(
         };
         let began = Instant::now();
         if !share.endpoint.is_web() {
-            bridge(front, request, share, &mut attempts, proxy).await;
+            Box::pin(bridge(front, request, share, &mut attempts, proxy)).await;
             return None;
         }
         let asking = async {
@@ -97,12 +97,15 @@ pub(super) async fn run(
             }
             // Another one may do better.
             502..=504 => refusal = Some((back, response, share)),
-            _ => return exchange::refuse(front, back, request, response, &share, proxy).await,
+            _ => {
+                return Box::pin(exchange::refuse(front, back, request, response, &share, proxy))
+                    .await;
+            }
         }
     }
     match refusal {
         Some((back, response, share)) => {
-            exchange::refuse(front, back, request, response, &share, proxy).await
+            Box::pin(exchange::refuse(front, back, request, response, &share, proxy)).await
         }
         None => front.say(attempts.answer(), &request, proxy).await,
     }
@@ -191,7 +194,13 @@ fn terms(request: &Request, response: &Response, key: &str) -> Result<()> {
 }
 
 /// Passes the 101 on, and makes a tunnel of the two connections.
-async fn open(mut front: Front, back: Back, mut response: Response, visit: Visit, proxy: &Proxy) {
+async fn open(
+    mut front: Box<Front>,
+    back: Back,
+    mut response: Response,
+    visit: Visit,
+    proxy: &Proxy,
+) {
     let extensions = response.fields.get("Sec-WebSocket-Extensions").is_some();
     head::strip(&mut response.fields);
     // A 101 has no body, whatever it says.
@@ -208,7 +217,7 @@ async fn open(mut front: Front, back: Back, mut response: Response, visit: Visit
         let why = "gone before the 101";
         return visit.over(&Counts::default(), None, Some(Side::Near), Some(why));
     }
-    let Front { stream, buf, place, .. } = front;
+    let Front { stream, buf, place, .. } = *front;
     let (backend, tag) = (visit.share.backend().clone(), visit.share.tag());
     let visit = Open::new(visit, place);
     let early = [buf.to_vec(), back.buf.to_vec()];
@@ -222,14 +231,14 @@ async fn open(mut front: Front, back: Back, mut response: Response, visit: Visit
 
 /// Grants the WebSocket here, and joins it to something that does not speak HTTP.
 async fn bridge(
-    front: Front,
+    front: Box<Front>,
     request: Request,
     share: Share,
     attempts: &mut Attempts<'_>,
     proxy: &Arc<Proxy>,
 ) {
     let visit = Visit::new(&front, &request, share, Instant::now(), proxy);
-    let Front { stream, buf, mut peer, place: _place, .. } = front;
+    let Front { stream, buf, mut peer, place: _place, .. } = *front;
     let cx = &proxy.cx;
     peer.target = Some(visit.share.endpoint.clone());
     let joining = async {
