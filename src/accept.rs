@@ -233,7 +233,7 @@ pub(crate) async fn accept_for(
     let handshakes = serve.server.max_handshakes.min(Semaphore::MAX_PERMITS);
     let handshakes = Arc::new(Semaphore::new(handshakes));
     let numbered = listeners.into_iter().enumerate();
-    let mut incoming = stream::select_all(numbered.map(|(number, listener)| {
+    let mut incoming = merged(numbered.map(|(number, listener)| {
         listener.incoming.map(move |incoming| incoming.map(|it| (number, it))).boxed()
     }));
     let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
@@ -288,6 +288,17 @@ pub async fn serve_one(incoming: Incoming, cx: &Arc<Context>) -> Result<()> {
         ready => ready?,
     };
     join_target(near, &mut peer, cx).await.map(drop)
+}
+
+/// What several streams bring. One alone is not looked for among others.
+pub(crate) fn merged<T: 'static>(
+    streams: impl Iterator<Item = BoxStream<'static, T>>,
+) -> BoxStream<'static, T> {
+    let mut streams: Vec<_> = streams.collect();
+    match streams.len() {
+        1 => streams.remove(0),
+        _ => stream::select_all(streams).boxed(),
+    }
 }
 
 /// How long peers that were cut off may take over it.

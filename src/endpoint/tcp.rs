@@ -13,7 +13,7 @@ use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::{Call, Footing, Ground, Scheme, Shape};
-use crate::accept::{Incoming, Listener, Peer};
+use crate::accept::{Incoming, Listener, Peer, merged};
 use crate::context::Context;
 use crate::duplex::{ByteStream, Duplex};
 use crate::error::{Error, Kind, Result, plain};
@@ -87,10 +87,7 @@ impl Scheme for Tcp {
             })
             .boxed()
         });
-        Ok(Listener {
-            address: format!("tcp://{address}"),
-            incoming: stream::select_all(incoming).boxed(),
-        })
+        Ok(Listener { address: format!("tcp://{address}"), incoming: merged(incoming) })
     }
 }
 
@@ -117,9 +114,11 @@ pub(crate) fn tune(stream: &impl AsFd) -> io::Result<()> {
     sockopt::set_socket_keepalive(stream, true)?;
     sockopt::set_tcp_keepidle(stream, Duration::from_secs(60))?;
     sockopt::set_tcp_keepintvl(stream, Duration::from_secs(15))?;
-    sockopt::set_tcp_keepcnt(stream, 4)?;
+    // Linux has one time for both, and counts no probes then.
     #[cfg(target_os = "linux")]
     sockopt::set_tcp_user_timeout(stream, 120_000)?;
+    #[cfg(not(target_os = "linux"))]
+    sockopt::set_tcp_keepcnt(stream, 4)?;
     Ok(())
 }
 
@@ -240,7 +239,7 @@ impl HostPort {
         let mut failure = None;
         loop {
             if let Some(address) = waiting.next() {
-                attempts.push(connect(address, from));
+                attempts.push(async move { (address, connect(address, from).await) });
             }
             let stagger = async {
                 match waiting.len() {
@@ -253,12 +252,12 @@ impl HostPort {
                 () = stagger => continue,
             };
             match attempt {
-                Some(Ok(stream)) => {
+                Some((address, Ok(stream))) => {
                     tune(&stream).map_err(Error::io)?;
-                    trace.facts().peer = stream.peer_addr().ok().map(|address| address.to_string());
+                    trace.facts().peer = Some(address.to_string());
                     return Ok(stream);
                 }
-                Some(Err(error)) => failure = Some(error),
+                Some((_, Err(error))) => failure = Some(error),
                 None => break,
             }
         }
@@ -369,7 +368,6 @@ mod tests {
             assert!(sockopt::socket_keepalive(&stream).unwrap());
             assert_eq!(sockopt::tcp_keepidle(&stream).unwrap(), Duration::from_secs(60));
             assert_eq!(sockopt::tcp_keepintvl(&stream).unwrap(), Duration::from_secs(15));
-            assert_eq!(sockopt::tcp_keepcnt(&stream).unwrap(), 4);
             assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), 120_000);
         }
     }
