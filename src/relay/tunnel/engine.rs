@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::AcqRel};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -44,8 +45,15 @@ const BELL: u64 = u64::MAX;
 /// The thread, as seen by others.
 pub(super) struct Engine {
     orders: Sender<Order>,
-    bell: Arc<OwnedFd>,
+    bell: Arc<Bell>,
     totals: Arc<Totals>,
+}
+
+/// Has the thread look for orders.
+struct Bell {
+    fd: OwnedFd,
+    /// Whether it may be waiting. As long as it is at work it looks by itself.
+    waited_for: AtomicBool,
 }
 
 enum Order {
@@ -65,9 +73,11 @@ struct Arrival {
 
 impl Engine {
     pub(super) fn start(limits: Limits) -> io::Result<Self> {
-        let bell = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
+        let fd = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        epoll::add(&epoll, &bell, EventData::new_u64(BELL), EventFlags::IN)?;
+        // Each ring is an event, so that it is never read.
+        epoll::add(&epoll, &fd, EventData::new_u64(BELL), EventFlags::IN | EventFlags::ET)?;
+        let bell = Arc::new(Bell { fd, waited_for: AtomicBool::new(false) });
         let totals = Arc::new(Totals::default());
         let now = Instant::now();
         let worker = Worker {
@@ -123,7 +133,9 @@ impl Engine {
     /// The thread ends only after [`Order::Quit`], which is the last.
     fn order(&self, order: Order) {
         let _ = self.orders.send(order);
-        let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+        if self.bell.waited_for.swap(false, AcqRel) {
+            let _ = rustix::io::write(&self.bell.fd, &1_u64.to_ne_bytes());
+        }
     }
 }
 
@@ -180,33 +192,35 @@ struct Drain {
 }
 
 impl Worker {
-    fn run(mut self, bell: &OwnedFd, inbox: &Receiver<Order>) {
+    fn run(mut self, bell: &Bell, inbox: &Receiver<Order>) {
         let mut events = Vec::with_capacity(EVENTS);
         loop {
+            // What comes while orders are carried out rings.
+            bell.waited_for.swap(true, AcqRel);
+            // After all events, so that none is taken for one of a tunnel that has just come.
+            if !self.orders(inbox) {
+                break;
+            }
+            self.totals.add(&mut self.moved);
             events.clear();
             let timeout = self.timeout().and_then(|time| Timespec::try_from(time).ok());
             match epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(_) => break,
             }
+            bell.waited_for.swap(false, AcqRel);
             self.time = Instant::now();
             self.now = tenths(self.time - self.start);
-            let mut rung = false;
             for event in &events {
                 let (token, flags) = (event.data.u64(), event.flags);
                 match token {
-                    BELL => rung = true,
+                    BELL => {}
                     _ if token & 1 == 0 => self.serve((token >> 1) as usize, Side::Near, flags),
                     _ => self.serve((token >> 1) as usize, Side::Far, flags),
                 }
             }
-            // Only now, so that no event is taken for one of a tunnel that has just come.
-            if rung && !self.orders(bell, inbox) {
-                break;
-            }
             self.drain_due();
             self.tick();
-            self.totals.add(&mut self.moved);
         }
         self.cut_all();
     }
@@ -221,8 +235,11 @@ impl Worker {
             }
             if flow.reads(side) && (ended || flags.contains(EventFlags::IN)) {
                 flow.readable(side, ends, scratch, turn);
-                // The end comes after what was read.
-                ends.left = ends.left.or(ended.then_some(side));
+                // The end comes after what was read, and most often right after it.
+                if ended && flow.reads(side) {
+                    flow.readable(side, ends, scratch, turn);
+                    ends.left = Some(side);
+                }
             }
         });
     }
@@ -267,8 +284,7 @@ impl Worker {
     }
 
     /// Carries out orders; false after the last.
-    fn orders(&mut self, bell: &OwnedFd, inbox: &Receiver<Order>) -> bool {
-        let _ = rustix::io::read(bell, &mut [0; 8]);
+    fn orders(&mut self, inbox: &Receiver<Order>) -> bool {
         loop {
             match inbox.try_recv() {
                 Ok(Order::Add(arrival)) => self.insert(*arrival),

@@ -181,13 +181,6 @@ impl Flow {
         if self.is_over() {
             return;
         }
-        for from in SIDES {
-            let lane = self.lane_mut(from);
-            if lane.ended && lane.tail.is_none() && matches!(lane.sink, Sink::Open | Sink::Mute) {
-                lane.sink = Sink::Shut;
-                ends.end(from.other());
-            }
-        }
         let orderly = self.cold.first.is_some() || self.stage == Stage::Closing;
         for side in SIDES {
             let (out, into) = (self.lane(side), self.lane(side.other()));
@@ -201,6 +194,14 @@ impl Flow {
         let ended = self.stage == Stage::Closing || self.lanes.iter().any(|lane| lane.ended);
         if ended && self.lanes.iter().all(Lane::is_done) {
             self.stage = Stage::Over;
+            return;
+        }
+        for from in SIDES {
+            let lane = self.lane_mut(from);
+            if lane.ended && lane.tail.is_none() && matches!(lane.sink, Sink::Open | Sink::Mute) {
+                lane.sink = Sink::Shut;
+                ends.end(from.other());
+            }
         }
     }
 
