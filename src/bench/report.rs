@@ -14,6 +14,7 @@ mod bars;
 mod csv;
 mod gate;
 mod hdr_log;
+mod html;
 mod measured;
 mod merge;
 #[cfg(test)]
@@ -25,6 +26,7 @@ mod verdict;
 pub use csv::csv;
 pub use gate::{Gate, judge};
 pub use hdr_log::HdrLog;
+pub use html::html;
 pub use measured::Measured;
 pub use merge::{Merged, merge};
 pub use text::text;

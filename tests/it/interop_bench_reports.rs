@@ -1,15 +1,21 @@
 //! Reports of `bench` as others read them: HdrHistogram's own reader, a JSON Schema validator, a browser.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use clap::Parser;
 use serde_json::{Value, json};
+use towline::bench::report::{ErrorGroup, Report, Step, Validity, html, judge};
+use towline::bench::tally::{Cause, Failures};
 
 use towline::cli::Cli;
 
 use crate::bench_reports::{Reports, bench, run};
 use crate::support::Towline;
+use crate::support::chromium::{Chromium, Tab};
 use crate::support::peers::{installed, python};
 
 fn schema() -> PathBuf {
@@ -111,4 +117,177 @@ fn the_jobs_for_kubernetes_keep_to_its_schema() {
         commands += 1;
     }
     assert_eq!(commands, 2);
+}
+
+/// A run of which everything is to be seen: gates, steps, failures, and names that are markup.
+fn shown() -> Report {
+    let mut report = run(20, |second| {
+        // It gets slower, and stands still once.
+        let stall = if second == 12 { 900_000 } else { 0 };
+        (1..=2_000).map(|i| 200 + i * i / 400 + second * 15 + stall * (i / 1_950)).collect()
+    });
+    report.config.targets = vec!["ws://127.0.0.1:8010/<script>alert(1)</script>".into()];
+    report.validity_reasons = vec!["<img src=x onerror=alert(2)>".into()];
+    for (second, interval) in report.intervals.iter_mut().enumerate() {
+        interval.errors = second as u64 % 3;
+        interval.dropped = if second == 12 { 40 } else { 0 };
+        interval.pacer_lag_p99_us = Some(60 + second as u64 * 3);
+    }
+    report.measured.errors = vec![ErrorGroup {
+        cause: Cause {
+            phase: "upgrade".into(),
+            cause: "\"><svg onload=alert(3)>".into(),
+            status: Some(503),
+            code: None,
+        },
+        failures: Failures { count: 20, first: "</table><script>alert(4)</script>".into() },
+    }];
+    let step = |rate: f64, held| Step {
+        rate,
+        achieved: rate,
+        response_us: report.measured.response_us.clone(),
+        held: Some(held),
+        validity: Validity::Ok,
+    };
+    report.steps = vec![step(1_000.0, true), step(2_000.0, true), step(4_000.0, false)];
+    report
+}
+
+#[test]
+fn the_page_of_a_report_is_seen_as_it_is_meant() {
+    let reports = Reports::new();
+    let mut report = shown();
+    let gates: Vec<_> =
+        ["p99<50ms", "p99.99<1s", "p50<1us"].iter().map(|gate| gate.parse().unwrap()).collect();
+    judge(&mut report, &gates);
+    let file = reports.path("report.html");
+    std::fs::write(&file, html(&report)).unwrap();
+    let title = &report.config.targets[0];
+    let browser = Chromium::open(&format!("file://{}", file.display()), title);
+    let mut tab = browser.tab();
+    tab.command("Log.enable", json!({}));
+    tab.command("Runtime.enable", json!({}));
+    for (width, dark) in [(1200, false), (400, false), (1200, true), (400, true)] {
+        let scheme = if dark { "dark" } else { "light" };
+        let feature = json!({ "name": "prefers-color-scheme", "value": scheme });
+        tab.command("Emulation.setEmulatedMedia", json!({ "features": [feature] }));
+        let size =
+            json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500 });
+        tab.command("Emulation.setDeviceMetricsOverride", size);
+        looks_right(&mut tab, width, dark);
+        screenshot(&mut tab, &format!("{width}-{scheme}"), dark);
+    }
+    let heading = tab.run("return document.querySelector('h1').textContent;");
+    assert_eq!(heading, **title, "what was markup there is text here");
+    let injected = "return document.querySelectorAll('script, img, svg svg, [onload]').length;";
+    assert_eq!(tab.run(injected), 0);
+    let bad = |it: &&Value| {
+        it["method"] == "Log.entryAdded"
+            || it["method"] == "Runtime.exceptionThrown"
+            || it["method"] == "Page.javascriptDialogOpening"
+    };
+    let bad: Vec<_> = tab.events.iter().filter(bad).collect();
+    assert!(bad.is_empty(), "{bad:#?}");
+}
+
+/// What must hold in any size: charts that are drawn, inside their frames, with labels of a size
+/// that can be read and that do not lie on each other.
+#[track_caller]
+fn looks_right(tab: &mut Tab, width: u32, dark: bool) {
+    let seen = tab.run(
+        "
+        const charts = Array.from(document.querySelectorAll('figure svg'), svg => {
+            const frame = svg.getBoundingClientRect();
+            const lines = Array.from(svg.querySelectorAll('path.line, svg > rect, circle'));
+            const box = it => it.getBoundingClientRect();
+            const outside = lines.filter(it => {
+                const { left, right, top, bottom } = box(it);
+                return left < frame.left - 1 || right > frame.right + 1
+                    || top < frame.top - 1 || bottom > frame.bottom + 1;
+            });
+            const points = Array.from(svg.querySelectorAll('path.line'), it => it.getTotalLength());
+            const labels = Array.from(svg.querySelectorAll('text.x, text.y'), box);
+            const touching = labels.filter((a, i) => labels.slice(i + 1).some(b =>
+                a.left < b.right && b.left < a.right && a.top + 3 < b.bottom && b.top + 3 < a.bottom));
+            return {
+                title: svg.getAttribute('aria-label'),
+                drawn: lines.length,
+                outside: outside.length,
+                bad: points.filter(it => !(it > 0)).length,
+                touching: touching.length,
+                small: labels.filter(it => it.height < 11).length,
+                cut: labels.filter(it => it.left < 0 || it.right > innerWidth).length,
+            };
+        });
+        const style = it => getComputedStyle(document.querySelector(it));
+        return {
+            charts,
+            overflow: document.documentElement.scrollWidth - innerWidth,
+            back: style('body').backgroundColor,
+            ink: style('body').color,
+        };
+        ",
+    );
+    let charts = seen["charts"].as_array().unwrap();
+    let titles: Vec<_> = charts.iter().map(|chart| chart["title"].as_str().unwrap()).collect();
+    assert_eq!(
+        titles,
+        [
+            "Response over time",
+            "Percentiles",
+            "Messages a second",
+            "Failures",
+            "Send lag",
+            "Response by rate"
+        ]
+    );
+    for chart in charts {
+        assert!(chart["drawn"].as_u64().unwrap() >= 2, "{width}: {chart:#}");
+        for flaw in ["outside", "bad", "touching", "small", "cut"] {
+            assert_eq!(chart[flaw], 0, "{width}: {chart:#}");
+        }
+    }
+    assert!(seen["overflow"].as_i64().unwrap() <= 0, "{width}: the page is too wide: {seen:#}");
+    let brightness = |color: &Value| -> u32 {
+        let digits = color.as_str().unwrap().split(|c: char| !c.is_ascii_digit());
+        digits.filter_map(|it| it.parse::<u32>().ok()).take(3).sum()
+    };
+    assert_eq!(brightness(&seen["back"]) < brightness(&seen["ink"]), dark, "{seen:#}");
+}
+
+/// Takes a picture of the whole page, in which there is something to be seen. With `SCREENSHOTS` in
+/// the environment, it is kept in that folder.
+#[track_caller]
+fn screenshot(tab: &mut Tab, name: &str, dark: bool) {
+    let shot = tab.command(
+        "Page.captureScreenshot",
+        json!({ "format": "png", "captureBeyondViewport": true }),
+    );
+    let bytes = STANDARD.decode(shot["data"].as_str().unwrap()).unwrap();
+    if let Some(folder) = std::env::var_os("SCREENSHOTS") {
+        std::fs::write(Path::new(&folder).join(format!("{name}.png")), &bytes).unwrap();
+    }
+    let mut decoder = png::Decoder::new(std::io::Cursor::new(bytes));
+    decoder.set_transformations(png::Transformations::EXPAND | png::Transformations::STRIP_16);
+    let mut image = decoder.read_info().unwrap();
+    let mut pixels = vec![0; image.output_buffer_size().unwrap()];
+    let frame = image.next_frame(&mut pixels).unwrap();
+    let channels = frame.color_type.samples();
+    let mut colors: BTreeMap<&[u8], usize> = BTreeMap::new();
+    for pixel in pixels[..frame.buffer_size()].chunks(channels) {
+        *colors.entry(&pixel[..3]).or_default() += 1;
+    }
+    assert!(colors.len() > 100, "{name}: {} colours only", colors.len());
+    // The colours of lines and their names are there, and so is much of the background.
+    let (blue, orange) = match dark {
+        false => ([0x2b, 0x6c, 0xb0], [0xc8, 0x72, 0x0a]),
+        true => ([0x6c, 0xab, 0xf0], [0xed, 0xa6, 0x4c]),
+    };
+    for color in [blue, orange] {
+        let count = colors.get(&color[..]).copied().unwrap_or_default();
+        assert!(count > 100, "{name}: {count} pixels of {color:02x?}");
+    }
+    let most = colors.values().max().copied().unwrap_or_default();
+    let all: usize = colors.values().sum();
+    assert!(most * 100 < all * 95, "{name}: nearly blank");
 }

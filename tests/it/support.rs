@@ -18,6 +18,7 @@ use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
 pub(crate) mod certs;
+pub(crate) mod chromium;
 pub(crate) mod keys;
 pub(crate) mod peer;
 pub(crate) mod peers;

@@ -75,6 +75,7 @@ pub fn merge(reports: Vec<(String, Report)>) -> Result<Merged> {
     for part in limited {
         report.validity = Validity::ClientLimited;
         let reasons = part.report.validity_reasons.iter();
+        let reasons = reasons.filter(|why| !why.starts_with("too few samples"));
         let reasons = reasons.map(|why| format!("segment {}: {why}", part.segment));
         report.validity_reasons.extend(reasons);
     }

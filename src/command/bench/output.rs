@@ -17,6 +17,7 @@ pub(crate) struct Output {
     json: Option<Place>,
     csv: Option<Place>,
     hdr_log: Option<Place>,
+    html: Option<Place>,
     gates: Vec<Gate>,
 }
 
@@ -47,6 +48,7 @@ impl Output {
             json: args.json.as_deref().map(Place::of_json).transpose()?,
             csv: file("--csv", &args.csv)?,
             hdr_log: file("--hdr-log", &args.hdr_log)?,
+            html: file("--html", &args.html)?,
             gates: args.gate.clone(),
         })
     }
@@ -74,6 +76,9 @@ impl Output {
         }
         if let Some(place) = &self.csv {
             place.write(&report::csv(report))?;
+        }
+        if let Some(place) = &self.html {
+            place.write(&report::html(report))?;
         }
         match self.json {
             Some(Place::Stdout) => Ok(()),

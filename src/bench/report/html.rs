@@ -1,0 +1,658 @@
+//! A report as a page with charts: one file that needs nothing else, and runs no script.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::measured::{LEVELS, histogram};
+use super::text::{explanation, row_name};
+use super::{Interval, Mode, Report, Step, Summary, Validity, unit};
+use crate::bench::tally::Metric;
+
+mod chart;
+
+use chart::{Axis, Chart, Color, Look, Series};
+
+/// The page.
+pub fn html(report: &Report) -> String {
+    let mut body = String::new();
+    head(&mut body, report);
+    body += &verdict(report);
+    body += &tiles(report);
+    let charts = charts(report);
+    if !charts.is_empty() {
+        body += "<section class=\"charts\">\n";
+        body.extend(charts.iter().map(Chart::figure));
+        body += "</section>\n";
+    }
+    body += &times(report);
+    body += &steps(&report.steps);
+    body += &gates(report);
+    body += &errors(report);
+    body += &config(report);
+    let _ = writeln!(
+        body,
+        "<footer>{}, {}. Times are in HdrHistograms of three digits; a percentile is shown where ten \
+         samples or more are above it.</footer>",
+        escaped(&report.tool),
+        escaped(&moment(&report.started_at))
+    );
+    page(&title(report), &body)
+}
+
+/// What surrounds every page.
+fn page(title: &str, body: &str) -> String {
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; \
+         style-src 'unsafe-inline'\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
+         <title>{}</title>\n<style>\n{}</style>\n<main>\n{body}</main>\n</html>\n",
+        escaped(title),
+        include_str!("html/style.css")
+    )
+}
+
+/// Text that cannot become markup.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out += "&amp;",
+            '<' => out += "&lt;",
+            '>' => out += "&gt;",
+            '"' => out += "&quot;",
+            '\'' => out += "&#39;",
+            // They would turn around what stands beside them.
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => out.push('\u{fffd}'),
+            c if c.is_control() && c != '\n' => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// A time without fractions of a second, if it is one.
+fn moment(text: &str) -> String {
+    match OffsetDateTime::parse(text, &Rfc3339) {
+        Ok(time) => {
+            let (date, time) = (time.to_utc().date(), time.to_utc().time());
+            let (hour, minute, second) = time.as_hms();
+            format!("{date} {hour:02}:{minute:02}:{second:02} UTC")
+        }
+        Err(_) => text.to_owned(),
+    }
+}
+
+fn title(report: &Report) -> String {
+    report.config.targets.join(", ")
+}
+
+fn head(out: &mut String, report: &Report) {
+    let config = &report.config;
+    let mut parts = Vec::new();
+    match (report.mode, config.in_flight) {
+        (Mode::Open, _) => parts.push("open loop".to_owned()),
+        (Mode::Closed, Some(in_flight)) => {
+            parts.push(format!("closed loop, {in_flight} in flight on each connection"));
+        }
+        (Mode::Closed, None) => parts.push("closed loop".to_owned()),
+    }
+    parts.push(config.workload.clone());
+    parts.push(unit::of(config.connections, "connection"));
+    parts.push(config.payload.clone());
+    parts.push(format!("{:.1} s", report.duration_s));
+    parts.extend(config.segment.as_ref().map(|it| format!("segment {it}")));
+    parts.push(moment(&report.started_at));
+    parts.retain(|part| !part.is_empty());
+    let parts: Vec<_> = parts.iter().map(|part| format!("<li>{}</li>", escaped(part))).collect();
+    let _ = writeln!(
+        out,
+        "<header><p class=\"what\">towline bench</p><h1>{}</h1><ul>{}</ul></header>",
+        escaped(&title(report)),
+        parts.join("")
+    );
+}
+
+fn verdict(report: &Report) -> String {
+    let (class, what) = match report.validity {
+        Validity::Ok => ("good", "The client was not the limit"),
+        Validity::TooFewSamples => ("warn", "Too few samples"),
+        Validity::ClientLimited => {
+            ("bad", "CLIENT LIMITED: these are figures of the client's machine, not of the server")
+        }
+    };
+    let mut notes: Vec<_> = report.validity_reasons.clone();
+    if report.interrupted {
+        notes.push("The run was interrupted; this is what was measured until then.".into());
+    }
+    if report.mode == Mode::Closed && report.config.in_flight.is_some() {
+        notes.push(
+            "In a closed loop a slow server is asked less often: these are no response times under \
+             load."
+                .into(),
+        );
+    }
+    if report.client.shares_machine {
+        notes.push("A target is on the client's machine, and shares its cores.".into());
+    }
+    notes.extend(explanation(report));
+    let notes: String = notes.iter().map(|note| format!("<li>{}</li>", escaped(note))).collect();
+    let notes = if notes.is_empty() { notes } else { format!("<ul>{notes}</ul>") };
+    format!("<section class=\"verdict {class}\"><strong>{what}</strong>{notes}</section>\n")
+}
+
+fn tiles(report: &Report) -> String {
+    let mut tiles = Vec::new();
+    let rate = unit::significant(report.rate.achieved);
+    let asked = report.rate.target.map(|it| format!("of {} asked", unit::significant(it)));
+    tiles.push(("Messages a second", rate, asked.unwrap_or_default()));
+    let metric = report.headline();
+    if let Some(summary) = report.measured.summary(metric) {
+        let name = row_name(metric).trim_start();
+        let known = |it: Option<u64>| it.map_or("too few".to_owned(), micros);
+        tiles.push(("Median", known(summary.p50), name.to_owned()));
+        tiles.push(("99th percentile", known(summary.p99), name.to_owned()));
+        tiles.push(("Longest", micros(summary.max), name.to_owned()));
+    }
+    let counts = &report.measured.counts;
+    let missing = counts.lost + counts.late + counts.dropped;
+    let of = format!("of {}", unit::count(counts.sent + counts.dropped));
+    tiles.push(("Lost, late or dropped", unit::count(missing), of));
+    if let Some(fan_out) = &report.fan_out {
+        let of = format!("of {} deliveries", unit::count(fan_out.expected));
+        tiles.push(("Reach", unit::percent(fan_out.reach * 100.0), of));
+    }
+    let failed = unit::of(counts.failed, "failed connection");
+    tiles.push(("Errors", unit::count(counts.errors), failed));
+    let tiles = tiles.iter().map(|(name, value, note)| {
+        format!(
+            "<div><dt>{name}</dt><dd>{}<small>{}</small></dd></div>\n",
+            escaped(value),
+            escaped(note)
+        )
+    });
+    format!("<dl class=\"tiles\">\n{}</dl>\n", tiles.collect::<String>())
+}
+
+fn charts(report: &Report) -> Vec<Chart> {
+    let charts = [
+        over_time(report),
+        Some(percentiles(report)),
+        throughput(report),
+        failures(report),
+        lag(report),
+        by_rate(&report.steps),
+    ];
+    charts.into_iter().flatten().filter(|chart| !chart.series.is_empty()).collect()
+}
+
+/// The time of the whole that intervals cover, unless there are none.
+fn x_axis(intervals: &[Interval]) -> Option<Axis> {
+    let end = intervals.last().map(|last| last.start_s + last.length_s)?;
+    Some(Axis::seconds(end))
+}
+
+fn middle(interval: &Interval) -> f64 {
+    interval.start_s + interval.length_s / 2.0
+}
+
+/// A line over time.
+fn line(
+    name: &str,
+    color: Color,
+    intervals: &[Interval],
+    value: impl Fn(&Interval) -> Option<f64>,
+) -> Series {
+    let points = intervals.iter().map(|it| Some((middle(it), value(it)?))).collect();
+    Series { name: name.to_owned(), color, look: Look::Line, points }
+}
+
+/// What is shown of each second, from the lines and their unit.
+fn hover(series: &[Series], shown: impl Fn(f64) -> String) -> Vec<(f64, String)> {
+    let longest = series.iter().max_by_key(|it| it.points.len());
+    let xs = longest.map(|it| it.points.iter().flatten().map(|(x, _)| *x)).into_iter().flatten();
+    let text = |x: f64| {
+        let values = series.iter().filter_map(|it| {
+            let (_, y) = it.points.iter().flatten().find(|(at, _)| *at == x)?;
+            Some(format!("{} {}", it.name, shown(*y)))
+        });
+        let values: Vec<_> = values.collect();
+        format!("{:.1} s: {}", x, values.join(", "))
+    };
+    xs.map(|x| (x, text(x))).collect()
+}
+
+/// The axis of times: logarithmic, as they are spread widely.
+fn times_axis(series: &[Series]) -> Axis {
+    let all = series.iter().flat_map(|it| it.points.iter().flatten().map(|(_, y)| *y));
+    let (min, max) = all.fold((f64::INFINITY, 0.0_f64), |(min, max), y| (min.min(y), max.max(y)));
+    Axis::log(min, max, tick)
+}
+
+/// A time on an axis: round, so without what stands behind the point.
+fn tick(micros: f64) -> String {
+    match micros {
+        _ if micros < 999.0 => format!("{} µs", (micros * 100.0).round() / 100.0),
+        _ if micros < 999_000.0 => format!("{} ms", (micros / 10.0).round() / 100.0),
+        _ => format!("{} s", (micros / 1e4).round() / 100.0),
+    }
+}
+
+fn micros(micros: u64) -> String {
+    unit::time(micros as f64)
+}
+
+fn over_time(report: &Report) -> Option<Chart> {
+    let metric = report.headline();
+    let of = move |it: &Interval| -> Option<Summary> {
+        match metric {
+            Metric::Response => it.response_us.clone(),
+            _ => it.service_us.clone(),
+        }
+    };
+    let intervals = &report.intervals;
+    let value = |pick: fn(&Summary) -> Option<u64>| {
+        move |it: &Interval| of(it).as_ref().and_then(pick).map(|it| it as f64)
+    };
+    let mut series = vec![
+        line("max", Color::Gray, intervals, value(|it| Some(it.max))),
+        line("p99", Color::Orange, intervals, value(|it| it.p99)),
+        line("p50", Color::Blue, intervals, value(|it| it.p50)),
+    ];
+    series.retain(|it| it.points.iter().any(Option::is_some));
+    Some(Chart {
+        title: format!("{} over time", capital(row_name(metric).trim_start())),
+        note: "Each second by itself. A p99 takes 1,000 answers in a second.".into(),
+        x: x_axis(intervals)?,
+        y: times_axis(&series),
+        hover: hover(&series, unit::time),
+        series,
+    })
+}
+
+/// The whole distributions.
+fn percentiles(report: &Report) -> Chart {
+    let metrics = [
+        (Metric::Response, Color::Blue),
+        (Metric::Service, Color::Teal),
+        (Metric::SendLag, Color::Orange),
+        (Metric::Ping, Color::Blue),
+    ];
+    let curves = metrics
+        .into_iter()
+        .filter_map(|(metric, color)| curve(report, metric, color, row_name(metric).trim_start()));
+    let curves: Vec<_> = curves.collect();
+    percentile_chart("Percentiles", curves)
+}
+
+/// A distribution, up to where it is known well and from there on.
+fn curve(report: &Report, metric: Metric, color: Color, name: &str) -> Option<[Series; 2]> {
+    let histogram = histogram(report.measured.histograms.get(metric.name())?).ok()?;
+    let all = histogram.len();
+    if all == 0 {
+        return None;
+    }
+    let mut below = 0;
+    let mut points = Vec::new();
+    for value in histogram.iter_recorded() {
+        let micros = histogram.lowest_equivalent(value.value_iterated_to()) as f64;
+        points.push((all as f64 / (all - below) as f64, micros));
+        below += value.count_at_value();
+    }
+    // As many as can be told apart.
+    points.dedup_by(|next, last| next.0 / last.0 < 1.003 && next.1 / last.1 < 1.003);
+    let known = all as f64 / 10.0;
+    let split = points.partition_point(|(rarity, _)| *rarity <= known.max(2.0));
+    let from = split.saturating_sub(1);
+    let series = |look, points: &[(f64, f64)]| Series {
+        name: name.to_owned(),
+        color,
+        look,
+        points: points.iter().copied().map(Some).collect(),
+    };
+    Some([series(Look::Line, &points[..split]), series(Look::Faint, &points[from..])])
+}
+
+fn percentile_chart(title: &str, curves: Vec<[Series; 2]>) -> Chart {
+    let rarest = curves.iter().flatten().flat_map(|it| it.points.iter().flatten().map(|(x, _)| *x));
+    let rarest = rarest.fold(1.0, f64::max);
+    let at = |series: &[Series; 2], x: f64| {
+        let points = series.iter().flat_map(|it| it.points.iter().flatten());
+        points.take_while(|(rarity, _)| *rarity <= x * 1.0001).last().map(|(_, y)| *y)
+    };
+    let levels = LEVELS.iter().filter(|level| 1.0 / (1.0 - level.quantile) <= rarest);
+    let hover = levels.map(|level| {
+        let x = 1.0 / (1.0 - level.quantile);
+        let values = curves
+            .iter()
+            .filter_map(|curve| Some(format!("{} {}", curve[0].name, unit::time(at(curve, x)?))));
+        (x, format!("{}: {}", level.title, values.collect::<Vec<_>>().join(", ")))
+    });
+    let hover = hover.collect();
+    let series: Vec<_> = curves.into_iter().flatten().collect();
+    Chart {
+        title: title.to_owned(),
+        note: "The time within which that part was answered. Faint: too few samples.".into(),
+        x: Axis::percentiles(rarest),
+        y: times_axis(&series),
+        series,
+        hover,
+    }
+}
+
+fn throughput(report: &Report) -> Option<Chart> {
+    let intervals = &report.intervals;
+    let per_second = |count: fn(&Interval) -> u64| {
+        move |it: &Interval| (it.length_s > 0.0).then(|| count(it) as f64 / it.length_s)
+    };
+    let mut series = Vec::new();
+    if report.measured.counts.sent > 0 {
+        series.push(line("sent", Color::Gray, intervals, per_second(|it| it.sent)));
+    }
+    series.push(line("received", Color::Blue, intervals, per_second(|it| it.received)));
+    let hover = hover(&series, unit::per_second);
+    if let Some(target) = report.rate.target {
+        let end = intervals.last().map_or(0.0, |last| last.start_s + last.length_s);
+        let points = vec![Some((0.0, target)), Some((end, target))];
+        series.push(Series {
+            name: "asked".into(),
+            color: Color::Orange,
+            look: Look::Dashed,
+            points,
+        });
+    }
+    let most = series.iter().flat_map(|it| it.points.iter().flatten().map(|(_, y)| *y));
+    let most = most.fold(0.0, f64::max);
+    Some(Chart {
+        title: "Messages a second".into(),
+        note: "What was sent and what has come back, second by second.".into(),
+        x: x_axis(intervals)?,
+        y: Axis::linear(most, short),
+        series,
+        hover,
+    })
+}
+
+/// A number on an axis.
+fn short(number: f64) -> String {
+    match number {
+        _ if number >= 999_999.0 => format!("{}M", (number / 1e4).round() / 100.0),
+        _ if number >= 9_999.0 => format!("{}k", (number / 10.0).round() / 100.0),
+        _ => format!("{}", (number * 100.0).round() / 100.0),
+    }
+}
+
+fn failures(report: &Report) -> Option<Chart> {
+    let intervals = &report.intervals;
+    let bars = |name: &str, color, count: fn(&Interval) -> u64| Series {
+        look: Look::Bars(1.0),
+        points: intervals.iter().map(|it| Some((it.start_s, count(it) as f64))).collect(),
+        name: name.to_owned(),
+        color,
+    };
+    let mut series = vec![
+        bars("errors", Color::Red, |it| it.errors),
+        bars("dropped", Color::Orange, |it| it.dropped),
+    ];
+    series.retain(|it| it.points.iter().flatten().any(|(_, count)| *count > 0.0));
+    let most = intervals.iter().map(|it| it.errors + it.dropped).max()?;
+    let hover = hover(&series, short);
+    (most > 0).then_some(Chart {
+        title: "Failures".into(),
+        note: "Errors, and messages that were due but could not be sent, in each second.".into(),
+        x: x_axis(intervals)?,
+        y: Axis::linear(most as f64, short),
+        series,
+        hover,
+    })
+}
+
+fn lag(report: &Report) -> Option<Chart> {
+    let intervals = &report.intervals;
+    let lag = |it: &Interval| it.send_lag_us.as_ref()?.p99.map(|it| it as f64);
+    let pacer = |it: &Interval| it.pacer_lag_p99_us.map(|it| it as f64);
+    let mut series = vec![
+        line("send lag p99", Color::Orange, intervals, lag),
+        line("of it this client p99", Color::Teal, intervals, pacer),
+    ];
+    series.retain(|it| it.points.iter().any(Option::is_some));
+    (!series.is_empty()).then_some(())?;
+    Some(Chart {
+        title: "Send lag".into(),
+        note:
+            "How much later than planned messages went out, and how much of that was this client."
+                .into(),
+        x: x_axis(intervals)?,
+        y: times_axis(&series),
+        hover: hover(&series, unit::time),
+        series,
+    })
+}
+
+/// How times grow with the rate.
+fn by_rate(steps: &[Step]) -> Option<Chart> {
+    let mut steps: Vec<_> = steps.iter().collect();
+    steps.sort_by(|a, b| a.rate.total_cmp(&b.rate));
+    let points = |pick: fn(&Summary) -> Option<u64>| -> Vec<_> {
+        let y = |step: &Step| step.response_us.as_ref().and_then(pick).map(|it| it as f64);
+        steps.iter().map(|step| Some((step.rate, y(step)?))).collect()
+    };
+    let series = |name: &str, color, points| Series {
+        name: name.to_owned(),
+        color,
+        look: Look::Line,
+        points,
+    };
+    let series = vec![
+        series("max", Color::Gray, points(|it| Some(it.max))),
+        series("p99", Color::Orange, points(|it| it.p99)),
+        series("p50", Color::Blue, points(|it| it.p50)),
+    ];
+    let most = steps.last()?.rate;
+    let hover = steps.iter().map(|step| {
+        let times = step.response_us.as_ref().and_then(|it| Some((it.p50?, it.p99?)));
+        let times = times.map(|(p50, p99)| format!("p50 {}, p99 {}", micros(p50), micros(p99)));
+        (step.rate, format!("{}: {}", unit::per_second(step.rate), times.unwrap_or_default()))
+    });
+    Some(Chart {
+        title: "Response by rate".into(),
+        note: "Each rate by itself, in messages a second that were asked for.".into(),
+        x: Axis::linear(most, short),
+        y: times_axis(&series),
+        hover: hover.collect(),
+        series,
+    })
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+/// A table of numbers in a section of its own.
+fn table(title: &str, head: &[&str], rows: &[Vec<String>]) -> String {
+    section(title, "numbers", head, rows)
+}
+
+/// A table of words.
+fn words(title: &str, head: &[&str], rows: &[Vec<String>]) -> String {
+    section(title, "words", head, rows)
+}
+
+fn section(title: &str, class: &str, head: &[&str], rows: &[Vec<String>]) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let head: String = head.iter().map(|it| format!("<th>{}</th>", escaped(it))).collect();
+    let rows = rows.iter().map(|row| {
+        let (name, cells) = row.split_first().expect("a row has a name");
+        let indented = if name.starts_with("  ") { " class=\"part\"" } else { "" };
+        let cells = cells.iter().map(|it| {
+            let class = match it.chars().next() {
+                Some('✓') => " class=\"yes\"",
+                Some('✗') => " class=\"no\"",
+                Some('?') => " class=\"unknown\"",
+                _ => "",
+            };
+            format!("<td{class}>{}</td>", escaped(it))
+        });
+        let cells: String = cells.collect();
+        format!("<tr><th{indented}>{}</th>{cells}</tr>\n", escaped(name))
+    });
+    format!(
+        "<section><h2>{}</h2><div class=\"scroll\"><table class=\"{class}\">\n<thead><tr>{head}</tr></thead>\n\
+         <tbody>{}</tbody></table></div></section>\n",
+        escaped(title),
+        rows.collect::<String>()
+    )
+}
+
+fn times(report: &Report) -> String {
+    let rows = Metric::ALL.into_iter().filter_map(|metric| {
+        let summary = report.measured.summary(metric)?;
+        let levels = LEVELS.iter().filter(|level| level.name != "p75" && level.name != "p95");
+        let levels = levels.map(|level| summary.percentile(level).map_or("–".to_owned(), micros));
+        let mut row = vec![row_name(metric).to_owned()];
+        row.extend(levels);
+        row.extend([micros(summary.max), unit::time(summary.mean), unit::count(summary.count)]);
+        Some(row)
+    });
+    let head = ["", "p50", "p90", "p99", "p99.9", "p99.99", "max", "mean", "samples"];
+    table("Times", &head, &rows.collect::<Vec<_>>())
+}
+
+fn steps(steps: &[Step]) -> String {
+    let rows = steps.iter().map(|step| {
+        let summary = step.response_us.as_ref();
+        let known = |it: Option<u64>| it.map_or("–".to_owned(), micros);
+        let held = match (step.validity, step.held) {
+            (Validity::ClientLimited, _) => "client limited",
+            (_, Some(true)) => "held",
+            (_, Some(false)) => "not held",
+            (_, None) => "",
+        };
+        vec![
+            unit::per_second(step.rate),
+            unit::per_second(step.achieved),
+            known(summary.and_then(|it| it.p50)),
+            known(summary.and_then(|it| it.p99)),
+            known(summary.map(|it| it.max)),
+            held.to_owned(),
+        ]
+    });
+    let head = ["asked", "answered", "p50", "p99", "max", ""];
+    table("Rates", &head, &rows.collect::<Vec<_>>())
+}
+
+fn gates(report: &Report) -> String {
+    let rows = report.gates.iter().map(|gate| {
+        let said = match (gate.passed, gate.measured) {
+            (true, _) => "✓ passed",
+            (false, Some(_)) => "✗ failed",
+            (false, None) => "? cannot be judged",
+        };
+        let why = [gate.measured(), gate.note.clone()].into_iter().flatten();
+        vec![gate.gate.clone(), said.to_owned(), why.collect::<Vec<_>>().join("; ")]
+    });
+    words("Gates", &["", "", "measured"], &rows.collect::<Vec<_>>())
+}
+
+fn errors(report: &Report) -> String {
+    let rows = report.measured.errors.iter().map(|group| {
+        vec![group.title(), unit::count(group.failures.count), group.failures.first.clone()]
+    });
+    words("Errors", &["", "count", "the first of them"], &rows.collect::<Vec<_>>())
+}
+
+fn config(report: &Report) -> String {
+    let fields = serde_json::to_value(&report.config).unwrap_or_default();
+    let fields = fields.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+    let mut rows: Vec<_> = fields
+        .map(|(name, value)| match name.strip_suffix("_s") {
+            Some(name) => vec![name.replace('_', " "), format!("{} s", plain(value))],
+            None => vec![name.replace('_', " "), plain(value)],
+        })
+        .collect();
+    let client = &report.client;
+    rows.push(vec![
+        "client threads".into(),
+        format!("{} on {} cores", client.threads, client.cores),
+    ]);
+    if let Some(cost) = client.cpu_us_per_message {
+        rows.push(vec!["client CPU a message".into(), unit::time(cost)]);
+    }
+    if let Some(rss) = client.max_rss {
+        rows.push(vec!["client memory".into(), unit::bytes(rss as f64)]);
+    }
+    words("What was asked for", &["", ""], &rows)
+}
+
+/// A value of JSON, without what is JSON about it.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
+        Value::Bool(is) => if *is { "yes" } else { "no" }.to_owned(),
+        Value::Number(number) => match (number.as_u64(), number.as_f64()) {
+            (None, Some(number)) if number.fract() == 0.0 => unit::count(number as u64),
+            (None, Some(number)) => unit::significant(number),
+            (Some(number), _) => unit::count(number),
+            _ => number.to_string(),
+        },
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::report::{Measured, testing};
+    use crate::bench::tally::Tally;
+
+    #[test]
+    fn a_page_needs_nothing_else() {
+        let page = html(&testing::report(10_000));
+        for outside in ["src=", "href=", "@import", "url(", "<script", " onclick", "http:"] {
+            assert!(!page.contains(outside), "{outside}");
+        }
+        assert!(page.contains("default-src 'none'"));
+    }
+
+    #[test]
+    fn text_cannot_become_markup() {
+        assert_eq!(escaped("<a b=\"'&\">"), "&lt;a b=&quot;&#39;&amp;&quot;&gt;");
+        assert_eq!(escaped("a\x1b\u{202e}b"), "a\u{fffd}\u{fffd}b");
+    }
+
+    #[test]
+    fn a_report_of_next_to_nothing_has_a_page() {
+        for samples in [0, 1, 20] {
+            let mut report = testing::report(samples);
+            report.intervals.truncate(samples as usize);
+            let page = html(&report);
+            assert!(!page.contains("NaN") && !page.contains("inf"), "{page}");
+        }
+    }
+
+    #[test]
+    fn a_curve_ends_where_its_longest_time_is() {
+        let mut tally = Tally::default();
+        (1..=2_000).for_each(|i| tally.time(Metric::Response, i * 1_000));
+        let mut report = testing::report(0);
+        report.measured = Measured::of(&tally);
+        let [known, faint] = curve(&report, Metric::Response, Color::Blue, "x").unwrap();
+        let last = known.points.last().unwrap().unwrap();
+        assert!((190.0..=200.0).contains(&last.0), "ten samples are above it: {last:?}");
+        assert_eq!(faint.points.first(), known.points.last());
+        assert_eq!(faint.points.last().unwrap().unwrap(), (2_000.0, 2_000.0));
+    }
+
+    #[test]
+    fn ticks_are_short() {
+        assert_eq!([tick(5.0), tick(20_000.0), tick(1e6)], ["5 µs", "20 ms", "1 s"]);
+        assert_eq!([short(500.0), short(20_000.0), short(2.5e6)], ["500", "20k", "2.5M"]);
+    }
+}
