@@ -414,3 +414,22 @@ fn a_client_that_has_only_ended_its_own_direction_has_its_answer() {
         assert!(answer.ends_with("at last..."), "{answer}");
     }
 }
+
+#[test]
+fn a_client_that_leaves_while_it_waits_for_its_turn_is_noticed() {
+    let server = ws_server(Ws::echo);
+    let flags = ["--max-per-backend=1", "--queue-timeout=inf", "--access-log=json"];
+    let proxy = proxy(&[&[&*backend(&server)], &flags[..]].concat());
+    let first = Ws::connect(&url(&proxy, "/"));
+    let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for (path, fields) in [("/plain", ""), ("/socket", upgrade)] {
+        let mut client = TcpStream::connect(("127.0.0.1", proxy.port())).unwrap();
+        let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
+        client.write_all(head.as_bytes()).unwrap();
+        drop(client);
+        let line = proxy.stderr_line(|line| line.contains("has left") && line.contains(path));
+        assert!(line.contains(r#""backend":"-""#), "{line}");
+    }
+    first.hang_up();
+}
