@@ -161,7 +161,7 @@ fn the_page_of_a_report_is_seen_as_it_is_meant() {
         ["p99<50ms", "p99.99<1s", "p50<1us"].iter().map(|gate| gate.parse().unwrap()).collect();
     judge(&mut report, &gates);
     let file = reports.path("report.html");
-    std::fs::write(&file, html(&report)).unwrap();
+    fs::write(&file, html(&report)).unwrap();
     let title = &report.config.targets[0];
     let browser = Chromium::open(&format!("file://{}", file.display()), title);
     let mut tab = browser.tab();
@@ -265,7 +265,7 @@ fn screenshot(tab: &mut Tab, name: &str, dark: bool) {
     );
     let bytes = STANDARD.decode(shot["data"].as_str().unwrap()).unwrap();
     if let Some(folder) = std::env::var_os("SCREENSHOTS") {
-        std::fs::write(Path::new(&folder).join(format!("{name}.png")), &bytes).unwrap();
+        fs::write(Path::new(&folder).join(format!("{name}.png")), &bytes).unwrap();
     }
     let mut decoder = png::Decoder::new(std::io::Cursor::new(bytes));
     decoder.set_transformations(png::Transformations::EXPAND | png::Transformations::STRIP_16);
