@@ -376,24 +376,36 @@ impl Lane {
     fn send(&mut self, reader: &Reader, worker: &Worker, intended: u64, now: u64) {
         let plan = &worker.plan;
         let stamp = Stamp { connection: self.id, sequence: self.pending.next() };
-        let mut payload = worker.rendered.borrow_mut();
-        let text = plan.payload.render(&Place { stamp, intended }, &mut payload);
+        let place = Place { stamp, intended };
         let out = self.outbox.end();
-        match reader {
-            Reader::Frames(_) => {
-                let opcode = if text { Opcode::Text } else { Opcode::Binary };
-                frames::encode(opcode, &payload, worker.mask(), out);
+        let opcode = |text| if text { Opcode::Text } else { Opcode::Binary };
+        let len = match (reader, plan.payload.shape()) {
+            (Reader::Frames(_), Some((len, text))) => {
+                frames::encode_with(opcode(text), len, worker.mask(), out, |out| {
+                    plan.payload.render(&place, out);
+                });
+                len
             }
-            Reader::Lines(_) => {
-                out.extend_from_slice(&payload);
-                out.push(b'\n');
+            (Reader::Frames(_), None) => {
+                let mut payload = worker.rendered.borrow_mut();
+                payload.clear();
+                let text = plan.payload.render(&place, &mut payload);
+                frames::encode(opcode(text), &payload, worker.mask(), out);
+                payload.len()
             }
-            Reader::Sized(_) | Reader::Count => out.extend_from_slice(&payload),
-        }
-        if let Reader::Sized(_) = reader {
-            self.lengths.push_back(payload.len());
-        }
-        self.outbox.push(intended, now, payload.len());
+            (reader, _) => {
+                let from = out.len();
+                plan.payload.render(&place, out);
+                let len = out.len() - from;
+                match reader {
+                    Reader::Lines(_) => out.push(b'\n'),
+                    Reader::Sized(_) => self.lengths.push_back(len),
+                    _ => {}
+                }
+                len
+            }
+        };
+        self.outbox.push(intended, now, len);
         self.pending.push(intended, now);
         match plan.workload {
             Workload::Echo => worker.waiting(1),
@@ -428,11 +440,11 @@ impl Lane {
             if !measures.contains(&message.intended) {
                 return;
             }
-            tally.counts.sent += 1;
+            tally.counts.sent += message.count;
             tally.counts.bytes_sent += message.payload as u64;
             if is_open {
-                tally.time(Metric::SendLag, now - message.intended);
-                tally.time(Metric::WriteBlock, now - message.made);
+                tally.times(Metric::SendLag, now - message.intended, message.count);
+                tally.times(Metric::WriteBlock, now - message.made, message.count);
             }
         });
         self.pending.sent(sent, now);
@@ -482,6 +494,7 @@ impl Lane {
             let stamp = Stamp { connection: self.id, sequence: number };
             let place = Place { stamp, intended: entry.intended };
             let mut sent = worker.rendered.borrow_mut();
+            sent.clear();
             plan.payload.render(&place, &mut sent);
             tally.counts.corrupt += u64::from(*sent != payload);
         }

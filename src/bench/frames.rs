@@ -37,29 +37,41 @@ impl Opcode {
 
 /// Appends a whole message as one masked frame.
 pub(super) fn encode(opcode: Opcode, payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>) {
-    out.reserve(14 + payload.len());
-    out.push(0x80 | opcode as u8);
-    match payload.len() {
-        len @ 0..=125 => out.push(0x80 | len as u8),
-        len @ 126..=0xffff => {
-            out.push(0x80 | 126);
-            out.extend_from_slice(&(len as u16).to_be_bytes());
+    encode_with(opcode, payload.len(), mask, out, |out| out.extend_from_slice(payload));
+}
+
+/// As [`encode`], of a payload that `put` appends and whose length is known.
+pub(super) fn encode_with(
+    opcode: Opcode,
+    len: usize,
+    mask: [u8; 4],
+    out: &mut Vec<u8>,
+    put: impl FnOnce(&mut Vec<u8>),
+) {
+    out.reserve(14 + len);
+    match len {
+        0..=125 => out.extend_from_slice(&[0x80 | opcode as u8, 0x80 | len as u8]),
+        126..=0xffff => {
+            let [high, low] = (len as u16).to_be_bytes();
+            out.extend_from_slice(&[0x80 | opcode as u8, 0x80 | 126, high, low]);
         }
-        len => {
-            out.push(0x80 | 127);
+        _ => {
+            out.extend_from_slice(&[0x80 | opcode as u8, 0x80 | 127]);
             out.extend_from_slice(&(len as u64).to_be_bytes());
         }
     }
     out.extend_from_slice(&mask);
     let from = out.len();
-    out.extend_from_slice(payload);
-    let mut blocks = out[from..].chunks_exact_mut(4);
-    let mask_block = u32::from_ne_bytes(mask);
+    put(out);
+    debug_assert_eq!(out.len() - from, len);
+    let [a, b, c, d] = mask;
+    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let mut blocks = out[from..].chunks_exact_mut(8);
     for block in &mut blocks {
-        let masked = u32::from_ne_bytes([block[0], block[1], block[2], block[3]]) ^ mask_block;
-        block.copy_from_slice(&masked.to_ne_bytes());
+        let block: &mut [u8; 8] = block.try_into().expect("eight bytes");
+        *block = (u64::from_ne_bytes(*block) ^ wide).to_ne_bytes();
     }
-    for (byte, mask) in blocks.into_remainder().iter_mut().zip(mask) {
+    for (byte, mask) in blocks.into_remainder().iter_mut().zip(mask.into_iter().cycle()) {
         *byte ^= mask;
     }
 }

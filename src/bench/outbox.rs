@@ -11,9 +11,11 @@ pub(super) struct Outbox {
     /// How much it has taken in all, in bytes.
     total: u64,
     messages: VecDeque<Outgoing>,
+    /// How many messages these are.
+    waiting: usize,
 }
 
-/// A message of which the system has not taken the last byte.
+/// Messages of which the system has not taken the last byte.
 #[derive(Clone, Copy)]
 pub(super) struct Outgoing {
     /// What the system will have taken in all by then, in bytes.
@@ -24,6 +26,8 @@ pub(super) struct Outgoing {
     pub(super) made: u64,
     /// How long it is without the frame around it.
     pub(super) payload: usize,
+    /// How many messages these are; what is due and made together goes out together.
+    pub(super) count: u64,
 }
 
 /// So much memory is kept by a connection that has nothing to send, in bytes.
@@ -42,13 +46,22 @@ impl Outbox {
 
     /// How many messages the system has not taken.
     pub(super) fn waiting(&self) -> usize {
-        self.messages.len()
+        self.waiting
     }
 
     /// What was put there since the last one is a message.
     pub(super) fn push(&mut self, intended: u64, made: u64, payload: usize) {
         let end = self.total + (self.bytes.len() - self.taken) as u64;
-        self.messages.push_back(Outgoing { end, intended, made, payload });
+        self.waiting += 1;
+        if let Some(last) = self.messages.back_mut()
+            && (last.intended, last.made) == (intended, made)
+        {
+            last.end = end;
+            last.payload += payload;
+            last.count += 1;
+            return;
+        }
+        self.messages.push_back(Outgoing { end, intended, made, payload, count: 1 });
     }
 
     /// The system has taken so much; the messages that are sent by that are handed on.
@@ -58,8 +71,9 @@ impl Outbox {
         let mut count = 0;
         while let Some(message) = self.messages.pop_front_if(|it| it.end <= self.total) {
             each(message);
-            count += 1;
+            count += message.count;
         }
+        self.waiting -= count as usize;
         if self.taken == self.bytes.len() {
             self.taken = 0;
             self.bytes.clear();

@@ -90,23 +90,32 @@ impl Payload {
         }
     }
 
-    /// Puts a message in place of what is in `out`, and returns whether it is text.
+    /// The length of all messages, and whether they are text, if all are alike in that.
+    pub(super) fn shape(&self) -> Option<(usize, bool)> {
+        match &self.content {
+            Content::Sized { sizes, .. } => Some((sizes.only()?, self.text)),
+            _ => None,
+        }
+    }
+
+    /// Appends a message to `out`, and returns whether it is text.
     pub(super) fn render(&self, place: &Place, out: &mut Vec<u8>) -> bool {
-        out.clear();
         match &self.content {
             Content::Sized { sizes, base, stamped } => {
                 let len = match sizes.only() {
                     Some(len) => len,
                     None => sizes.pick(&mut self.random(place)),
                 };
-                out.extend_from_slice(&base[..len]);
+                let mut stamps = 0;
                 if *stamped {
-                    out[..stamp::LEN].copy_from_slice(&place.stamp.to_hex());
+                    out.extend_from_slice(&place.stamp.to_hex());
+                    stamps += stamp::LEN;
                     if self.timed {
-                        out[stamp::LEN..2 * stamp::LEN]
-                            .copy_from_slice(&stamp::hex(place.intended));
+                        out.extend_from_slice(&stamp::hex(place.intended));
+                        stamps += stamp::LEN;
                     }
                 }
+                out.extend_from_slice(&base[stamps..len]);
                 self.text
             }
             Content::Template(template) => {

@@ -25,7 +25,15 @@ pub(super) struct Entry {
     pub(super) intended: u64,
     /// When the system took it, or, before that, when it was made.
     pub(super) sent: u64,
-    answered: bool,
+}
+
+/// Stands for the time of a message that has its answer.
+const ANSWERED: u64 = u64::MAX;
+
+impl Entry {
+    fn is_answered(&self) -> bool {
+        self.sent == ANSWERED
+    }
 }
 
 /// What an answer is one to.
@@ -49,7 +57,7 @@ impl Pending {
 
     /// A message was made.
     pub(super) fn push(&mut self, intended: u64, now: u64) {
-        self.entries.push_back(Entry { intended, sent: now, answered: false });
+        self.entries.push_back(Entry { intended, sent: now });
         self.waiting += 1;
     }
 
@@ -72,7 +80,10 @@ impl Pending {
     pub(super) fn sent(&mut self, count: u64, now: u64) {
         let upto = self.unsent + count;
         for number in self.unsent.max(self.first)..upto {
-            self.entries[(number - self.first) as usize].sent = now;
+            let entry = &mut self.entries[(number - self.first) as usize];
+            if !entry.is_answered() {
+                entry.sent = now;
+            }
         }
         self.unsent = upto;
     }
@@ -83,15 +94,15 @@ impl Pending {
             return if number < self.given_up { Answer::Late } else { Answer::Duplicate };
         };
         let Some(entry) = self.entries.get_mut(at as usize) else { return Answer::Unknown };
-        if entry.answered {
+        if entry.is_answered() {
             return Answer::Duplicate;
         }
-        entry.answered = true;
-        let entry = *entry;
+        let answered = Entry { sent: ANSWERED, ..*entry };
+        let entry = std::mem::replace(entry, answered);
         let reordered = number < self.answered;
         self.answered = self.answered.max(number + 1);
         self.waiting -= 1;
-        while self.entries.front().is_some_and(|entry| entry.answered) {
+        while self.entries.front().is_some_and(Entry::is_answered) {
             self.entries.pop_front();
             self.first += 1;
         }
@@ -108,14 +119,14 @@ impl Pending {
         self.unsent = self.first;
         self.waiting = 0;
         let entries = std::mem::take(&mut self.entries);
-        entries.into_iter().filter(|entry| !entry.answered).for_each(&mut each);
+        entries.into_iter().filter(|entry| !entry.is_answered()).for_each(&mut each);
     }
 
     /// Messages that the system has not taken will never be sent: the connection is gone.
     pub(super) fn take_back(&mut self, mut each: impl FnMut(Entry)) {
         let unsent = self.unsent().min(self.entries.len() as u64) as usize;
         let from = self.entries.len() - unsent;
-        for entry in self.entries.drain(from..).filter(|entry| !entry.answered) {
+        for entry in self.entries.drain(from..).filter(|entry| !entry.is_answered()) {
             self.waiting -= 1;
             each(entry);
         }

@@ -32,47 +32,31 @@ impl Stamp {
     }
 }
 
-/// A number in sixteen digits.
+/// A number in sixteen digits. This and its reverse have no table and no branch, so that the
+/// compiler does all digits at once.
 pub(super) fn hex(value: u64) -> [u8; LEN] {
-    const PAIRS: [[u8; 2]; 256] = {
-        let digits = *b"0123456789abcdef";
-        let mut pairs = [[0; 2]; 256];
-        let mut i = 0;
-        while i < 256 {
-            pairs[i] = [digits[i >> 4], digits[i & 15]];
-            i += 1;
-        }
-        pairs
-    };
     let mut out = [0; LEN];
     for (pair, byte) in out.chunks_exact_mut(2).zip(value.to_be_bytes()) {
-        pair.copy_from_slice(&PAIRS[usize::from(byte)]);
+        pair.copy_from_slice(&[byte >> 4, byte & 15]);
     }
-    out
+    out.map(|digit| digit + b'0' + if digit > 9 { b'a' - b'0' - 10 } else { 0 })
 }
 
 /// The number at the beginning of `bytes`, if sixteen lower-case digits stand there.
 pub(super) fn value(bytes: &[u8]) -> Option<u64> {
-    const NO_DIGIT: u8 = 0xff;
-    const DIGITS: [u8; 256] = {
-        let mut digits = [NO_DIGIT; 256];
-        let mut i = 0;
-        while i < 16 {
-            digits[b"0123456789abcdef"[i] as usize] = i as u8;
-            i += 1;
-        }
-        digits
-    };
+    const NO_DIGIT: u8 = 0x80;
     let bytes: &[u8; LEN] = bytes.first_chunk()?;
-    let mut value = 0;
-    let mut all = 0;
-    for byte in bytes {
-        let digit = DIGITS[usize::from(*byte)];
-        all |= digit;
-        value = value << 4 | u64::from(digit & 15);
+    let digits = bytes.map(|byte| {
+        let (number, letter) = (byte.wrapping_sub(b'0'), byte.wrapping_sub(b'a'));
+        let letter = if letter < 6 { letter + 10 } else { NO_DIGIT };
+        if number < 10 { number } else { letter }
+    });
+    let all = digits.iter().fold(0, |all, digit| all | digit);
+    let mut value = [0; 8];
+    for (byte, pair) in value.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = pair[0] << 4 | pair[1] & 15;
     }
-    // Only what is no digit has one of the upper bits.
-    (all < 16).then_some(value)
+    (all & NO_DIGIT == 0).then(|| u64::from_be_bytes(value))
 }
 
 #[cfg(test)]

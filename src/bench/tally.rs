@@ -1,6 +1,7 @@
 //! What was counted and timed: tallies of threads and of intervals add up to that of the run.
 
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -240,7 +241,10 @@ impl Tally {
 
     /// Takes down the same time more than once.
     pub fn times(&mut self, metric: Metric, nanos: u64, count: u64) {
-        let micros = ((nanos + 500) / 1000).max(1);
+        self.add_micros(metric, micros(nanos), count);
+    }
+
+    fn add_micros(&mut self, metric: Metric, micros: u64, count: u64) {
         if micros > LONGEST {
             self.counts.saturated += count;
         }
@@ -320,6 +324,91 @@ impl Tally {
     }
 }
 
+/// Rounded; 1 at least.
+fn micros(nanos: u64) -> u64 {
+    ((nanos + 500) / 1000).max(1)
+}
+
+/// A tally that is added to all the time. What comes together mostly took as long, and is taken down
+/// together.
+#[derive(Debug, Default)]
+pub(super) struct Recorder {
+    tally: Tally,
+    /// Of each metric the last time, in microseconds, and how often it came.
+    runs: [(u64, u64); Metric::ALL.len()],
+}
+
+impl Recorder {
+    /// See [`Tally::time`].
+    pub(super) fn time(&mut self, metric: Metric, nanos: u64) {
+        self.times(metric, nanos, 1);
+    }
+
+    /// Takes down the same time, in nanoseconds, more than once.
+    pub(super) fn times(&mut self, metric: Metric, nanos: u64, count: u64) {
+        let micros = micros(nanos);
+        let run = &mut self.runs[metric as usize];
+        if run.0 == micros {
+            run.1 += count;
+            return;
+        }
+        let (micros, count) = std::mem::replace(run, (micros, count));
+        if count > 0 {
+            self.tally.add_micros(metric, micros, count);
+        }
+    }
+
+    /// All that was taken down, which is forgotten here.
+    pub(super) fn take(&mut self) -> Tally {
+        for metric in Metric::ALL {
+            let (micros, count) = std::mem::take(&mut self.runs[metric as usize]);
+            if count > 0 {
+                self.tally.add_micros(metric, micros, count);
+            }
+        }
+        std::mem::take(&mut self.tally)
+    }
+}
+
+impl Deref for Recorder {
+    type Target = Tally;
+
+    fn deref(&self) -> &Tally {
+        &self.tally
+    }
+}
+
+impl DerefMut for Recorder {
+    fn deref_mut(&mut self) -> &mut Tally {
+        &mut self.tally
+    }
+}
+
 fn empty() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LONGEST, DIGITS).expect("the bounds are sound")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_down_together_is_as_much() {
+        let (mut alone, mut together) = (Tally::default(), Recorder::default());
+        for micros in [5, 5, 5, 7, 5, 7, 7, 90_000_000, 90_000_000] {
+            for metric in [Metric::Response, Metric::Service] {
+                alone.time(metric, micros * 1000);
+                together.time(metric, micros * 1000);
+            }
+        }
+        together.times(Metric::Service, 3000, 4);
+        (0..4).for_each(|_| alone.time(Metric::Service, 3000));
+        let taken = together.take();
+        assert_eq!(taken.counts, alone.counts);
+        assert_eq!(taken.counts.saturated, 4);
+        for metric in [Metric::Response, Metric::Service] {
+            assert_eq!(taken.histogram(metric), alone.histogram(metric));
+        }
+        assert!(together.take().histogram(Metric::Service).is_none());
+    }
 }

@@ -20,7 +20,7 @@ use super::failure;
 use super::plan::{Pace, Plan};
 use super::saturation::{Usage, UsageMeter};
 use super::schedule::{Schedule, Share};
-use super::tally::{Metric, Tally};
+use super::tally::{Metric, Recorder, Tally};
 use crate::backoff::Backoff;
 use crate::cli::bench::{Arrival, Workload};
 use crate::context::Context;
@@ -99,7 +99,7 @@ pub(super) const SECOND: u64 = 1_000_000_000;
 /// What the tasks of a thread share.
 pub(super) struct Worker {
     pub(super) plan: Arc<Plan>,
-    pub(super) tally: RefCell<Tally>,
+    pub(super) tally: RefCell<Recorder>,
     /// What is read into.
     pub(super) scratch: RefCell<Box<[u8]>>,
     /// What messages are made in.
@@ -108,7 +108,8 @@ pub(super) struct Worker {
     index: usize,
     connections: Vec<Rc<Connection>>,
     random: RefCell<fastrand::Rng>,
-    round: RefCell<Round>,
+    open_loop: Cell<bool>,
+    in_flight_wanted: Cell<Option<usize>>,
     /// The bounds of what is measured now.
     measures: Cell<(u64, u64)>,
     /// What is due then is not sent any more.
@@ -143,13 +144,6 @@ impl Worker {
         if plan.workload != Workload::Connect {
             connections.extend(own(plan.first, plan.connections, false));
         }
-        let still = Round {
-            pace: Pace::Still,
-            start: 0,
-            measures: 0..0,
-            messages: None,
-            sending: Arc::default(),
-        };
         Rc::new(Self {
             tally: RefCell::default(),
             scratch: RefCell::new(vec![0; SCRATCH].into()),
@@ -158,7 +152,8 @@ impl Worker {
             index,
             connections,
             random: RefCell::new(fastrand::Rng::new()),
-            round: RefCell::new(still),
+            open_loop: Cell::new(false),
+            in_flight_wanted: Cell::new(None),
             measures: Cell::new((0, 0)),
             until: Cell::new(0),
             left: Cell::new(0),
@@ -207,17 +202,12 @@ impl Worker {
 
     /// Whether messages are sent by a schedule.
     pub(super) fn is_open_loop(&self) -> bool {
-        matches!(self.round.borrow().pace, Pace::Open { .. })
+        self.open_loop.get()
     }
 
     /// How many messages of a connection are to be under way, in a closed loop.
     pub(super) fn in_flight_wanted(&self) -> Option<usize> {
-        match self.round.borrow().pace {
-            Pace::Closed { in_flight } if self.plan.workload != Workload::Connect => {
-                Some(in_flight)
-            }
-            _ => None,
-        }
+        self.in_flight_wanted.get()
     }
 
     /// Whether a message may be sent that is due now; if so, it is counted.
@@ -358,7 +348,13 @@ impl Worker {
         self.measures.set((round.measures.start, round.measures.end));
         self.until.set(round.measures.end);
         self.left.set(round.messages.map_or(u64::MAX, |count| self.senders().of(count)));
-        self.round.replace(round.clone());
+        self.open_loop.set(matches!(round.pace, Pace::Open { .. }));
+        self.in_flight_wanted.set(match round.pace {
+            Pace::Closed { in_flight } if self.plan.workload != Workload::Connect => {
+                Some(in_flight)
+            }
+            _ => None,
+        });
         let pings = self.plan.ping.map(|gap| spawn_local(self.clone().ping(gap)));
         let ticks = spawn_local(self.clone().tick_by_second(round.clone()));
         match round.pace {
@@ -600,7 +596,7 @@ impl Worker {
 
     fn tick(&self, part: Part) {
         let tick = Tick {
-            tally: self.tally.take(),
+            tally: self.tally.borrow_mut().take(),
             usage: self.meter.borrow_mut().lap(),
             open: self.open.get(),
             in_flight: self.in_flight.get(),
@@ -618,7 +614,7 @@ impl Worker {
     /// Says goodbye everywhere, and waits a little for the answers.
     async fn close(&self) {
         self.closing.set(true);
-        self.round.borrow_mut().pace = Pace::Still;
+        self.in_flight_wanted.set(None);
         self.connections.iter().for_each(|connection| connection.leave(self));
         let gone = async {
             while self.open.get() > 0 {

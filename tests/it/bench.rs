@@ -16,7 +16,8 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::{
-    ClosedPort, Frame, Output, Running, Server, Towline, Ws, answer_http, tcp_server, ws_server,
+    ClosedPort, Frame, Output, Running, Server, Towline, Ws, answer_http, keys, ssh, tcp_server,
+    ws_server,
 };
 
 fn bench(target: &str) -> Towline {
@@ -570,4 +571,23 @@ fn what_cannot_be_measured_is_refused() {
         let run = Towline::new().arg("bench").args(args).run();
         run.code(2).stdout("").stderr_has(said);
     }
+}
+
+#[test]
+fn handshakes_of_every_layer_are_timed() {
+    let server = Towline::new().args(["serve", "wss://127.0.0.1:0/", "echo:", "--tls-self-signed"]);
+    let server = server.spawn();
+    let run = bench(&server.address()).args(["-k", "-c", "3", "-n", "60", "--rate", "300"]);
+    let secure = report(run);
+    assert_eq!(counts(&secure, ["sent", "received", "opened"]), [60, 60, 3]);
+    for phase in ["tcp", "tls", "upgrade"] {
+        assert_eq!(secure["phases_us"][phase]["count"], 3, "{phase}");
+    }
+
+    let ssh = ssh::Server::new(&[keys::public(1) + "\n"], &["--allow-open", "127.0.0.1:*"]);
+    let echo = Towline::serve(["tcp://127.0.0.1:0", "echo:"]);
+    let run = bench(&format!("{},{}", ssh.ssh("c"), echo.address())).args(ssh.flags(1));
+    let tunnelled = report(run.args(["-c", "2", "-n", "40", "--rate", "200", "--verify"]));
+    assert_eq!(counts(&tunnelled, ["sent", "received", "corrupt"]), [40, 40, 0]);
+    assert_eq!(tunnelled["phases_us"]["forward"]["count"], 2);
 }
