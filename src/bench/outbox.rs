@@ -31,7 +31,7 @@ pub(super) struct Outgoing {
 }
 
 /// So much memory is kept by a connection that has nothing to send, in bytes.
-const KEPT: usize = 4 << 10;
+const KEPT: usize = 16 << 10;
 
 impl Outbox {
     /// What is to be sent next.

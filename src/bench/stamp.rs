@@ -32,31 +32,45 @@ impl Stamp {
     }
 }
 
-/// A number in sixteen digits. This and its reverse have no table and no branch, so that the
-/// compiler does all digits at once.
+/// A number in sixteen digits.
 pub(super) fn hex(value: u64) -> [u8; LEN] {
+    const PAIRS: [[u8; 2]; 256] = {
+        let digits = *b"0123456789abcdef";
+        let mut pairs = [[0; 2]; 256];
+        let mut i = 0;
+        while i < 256 {
+            pairs[i] = [digits[i >> 4], digits[i & 15]];
+            i += 1;
+        }
+        pairs
+    };
     let mut out = [0; LEN];
     for (pair, byte) in out.chunks_exact_mut(2).zip(value.to_be_bytes()) {
-        pair.copy_from_slice(&[byte >> 4, byte & 15]);
+        pair.copy_from_slice(&PAIRS[usize::from(byte)]);
     }
-    out.map(|digit| digit + b'0' + if digit > 9 { b'a' - b'0' - 10 } else { 0 })
+    out
 }
 
 /// The number at the beginning of `bytes`, if sixteen lower-case digits stand there.
 pub(super) fn value(bytes: &[u8]) -> Option<u64> {
-    const NO_DIGIT: u8 = 0x80;
-    let bytes: &[u8; LEN] = bytes.first_chunk()?;
-    let digits = bytes.map(|byte| {
-        let (number, letter) = (byte.wrapping_sub(b'0'), byte.wrapping_sub(b'a'));
-        let letter = if letter < 6 { letter + 10 } else { NO_DIGIT };
-        if number < 10 { number } else { letter }
-    });
-    let all = digits.iter().fold(0, |all, digit| all | digit);
-    let mut value = [0; 8];
-    for (byte, pair) in value.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = pair[0] << 4 | pair[1] & 15;
-    }
-    (all & NO_DIGIT == 0).then(|| u64::from_be_bytes(value))
+    let (high, rest) = bytes.split_first_chunk()?;
+    let low = rest.first_chunk()?;
+    Some(eight(*high)? << 32 | eight(*low)?)
+}
+
+/// The number that eight digits stand for, all of them at once.
+fn eight(digits: [u8; 8]) -> Option<u64> {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let digits = u64::from_be_bytes(digits);
+    // A letter has bit 6 set, and `a` has a 1 where 10 is meant.
+    let nibbles = (digits & 0x0f * EACH).wrapping_add((digits >> 6 & EACH) * 9);
+    // What is no digit does not come back as it was, or is more than 15.
+    let letters = nibbles.wrapping_add(6 * EACH) >> 4 & EACH;
+    let back = nibbles.wrapping_add(0x30 * EACH).wrapping_add(letters * 39);
+    let bytes = (nibbles | nibbles >> 4) & 0x00ff_00ff_00ff_00ff;
+    let words = (bytes | bytes >> 8) & 0x0000_ffff_0000_ffff;
+    let ok = back == digits && nibbles & (0xf0 * EACH) == 0;
+    ok.then_some((words | words >> 16) & 0xffff_ffff)
 }
 
 #[cfg(test)]
@@ -76,6 +90,20 @@ mod tests {
             bytes[7] = b'x';
             prop_assert_eq!(Stamp::read(&bytes), None);
             prop_assert_eq!(Stamp::read(&bytes[..9]), None);
+        }
+
+        #[test]
+        fn only_lower_case_digits_are_digits(bytes: [u8; LEN], number: u64, at in 0..LEN, byte: u8) {
+            let plain = |bytes: &[u8]| {
+                let text = std::str::from_utf8(bytes).ok()?;
+                let digits = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+                u64::from_str_radix(text, 16).ok().filter(|_| digits)
+            };
+            prop_assert_eq!(value(&bytes), plain(&bytes));
+            let mut nearly = hex(number);
+            prop_assert_eq!(value(&nearly), Some(number));
+            nearly[at] = byte;
+            prop_assert_eq!(value(&nearly), plain(&nearly));
         }
     }
 }
