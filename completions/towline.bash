@@ -40,6 +40,9 @@ _towline() {
             towline,tunnel)
                 cmd="towline__subcmd__tunnel"
                 ;;
+            towline__subcmd__bench,compare)
+                cmd="towline__subcmd__bench__subcmd__compare"
+                ;;
             towline__subcmd__bench,merge)
                 cmd="towline__subcmd__bench__subcmd__merge"
                 ;;
@@ -68,7 +71,7 @@ _towline() {
             return 0
             ;;
         towline__subcmd__bench)
-            opts="-c -d -n -b -H -k -F -i -l -v -q -h -V --target --workload --soak --rate --arrival --in-flight --connections --publishers --ramp --warm-up --duration --messages --drain --steps --find-max --slo --reconnect --max-backlog --late --size --payload --payload-file --replay --text --binary --lines --match --verify --max-message --threads --local-addr --segment --start-at --allow-limited --json --csv --hdr-log --html --gate --baseline --fail-on-regression --progress --progress-interval --connect-timeout --no-proxy --header --subprotocol --origin --host --user --bearer --cookie --ping-interval --ping-timeout --max-redirects --ca --client-cert --client-key --sni --alpn --insecure --pin --ssh-config --identity --login --passphrase-file --password-file --host-key-policy --known-hosts --ssh-keepalive --max-children --stop-grace --verbose --quiet --color --help --version merge"
+            opts="-c -d -n -b -H -k -F -i -l -v -q -h -V --target --workload --soak --rate --arrival --in-flight --connections --publishers --ramp --warm-up --duration --messages --drain --steps --find-max --slo --reconnect --max-backlog --late --size --payload --payload-file --replay --text --binary --lines --match --verify --max-message --threads --local-addr --segment --start-at --allow-limited --json --csv --hdr-log --html --gate --baseline --fail-on-regression --progress --progress-interval --connect-timeout --no-proxy --header --subprotocol --origin --host --user --bearer --cookie --ping-interval --ping-timeout --max-redirects --ca --client-cert --client-key --sni --alpn --insecure --pin --ssh-config --identity --login --passphrase-file --password-file --host-key-policy --known-hosts --ssh-keepalive --max-children --stop-grace --verbose --quiet --color --help --version compare merge"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -534,6 +537,58 @@ _towline() {
                     return 0
                     ;;
                 --stop-grace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        towline__subcmd__bench__subcmd__compare)
+            opts="-v -q -h -V --json --html --fail-on-regression --verbose --quiet --color --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --json)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --html)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --fail-on-regression)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -512,7 +512,22 @@ set edit:completion:arg-completer[towline] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
             cand -V 'Print version'
             cand --version 'Print version'
+            cand compare 'Compare two reports, and tell changes from noise'
             cand merge 'Make one report of those of all segments'
+        }
+        &'towline;bench;compare'= {
+            cand --json 'Print the comparison as JSON; with =FILE, write it there and print text all the same'
+            cand --html 'Write a page with charts of both to FILE; it needs no network'
+            cand --fail-on-regression 'Exit with 3 if a time or the rate is worse by more than PERCENT, and that is no noise'
+            cand --color 'When to use colours; NO_COLOR is respected'
+            cand -v 'Say more on stderr: -v what happens and what peers say, -vv every message and every step of a probe'
+            cand --verbose 'Say more on stderr: -v what happens and what peers say, -vv every message and every step of a probe'
+            cand -q 'Say nothing on stderr but errors; a probe prints no payload either'
+            cand --quiet 'Say nothing on stderr but errors; a probe prints no payload either'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
         }
         &'towline;bench;merge'= {
             cand --json 'Print the report as JSON; with =FILE, write it there and print text all the same'

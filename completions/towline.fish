@@ -425,99 +425,110 @@ complete -c towline -n "__fish_towline_using_subcommand tunnel" -s v -l verbose 
 complete -c towline -n "__fish_towline_using_subcommand tunnel" -s q -l quiet -d 'Say nothing on stderr but errors; a probe prints no payload either'
 complete -c towline -n "__fish_towline_using_subcommand tunnel" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c towline -n "__fish_towline_using_subcommand tunnel" -s V -l version -d 'Print version'
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l target -d 'Measure this server as well, `ADDRESS*3` with three times the connections (repeat)' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l workload -d 'What kind of work to measure' -r -f -a "echo\t'Every message gets an answer: an echo, or request and reply'
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l target -d 'Measure this server as well, `ADDRESS*3` with three times the connections (repeat)' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l workload -d 'What kind of work to measure' -r -f -a "echo\t'Every message gets an answer: an echo, or request and reply'
 fan-out\t'What publishers send comes to all other connections'
 receive\t'Connections receive, and nothing is sent'
 connect\t'Connections are opened and closed, and nothing is sent'
 idle\t'Connections are held and pinged'
 bulk\t'As many bytes as will go through'"
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l rate -d 'Messages a second, over all connections, by a schedule that answers do not change (an open loop); `5k` is 5000. `N/conn` is for each connection [default: 1000, unless --in-flight is given]' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l arrival -d 'How messages are spaced' -r -f -a "constant\t'All gaps are equal'
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l rate -d 'Messages a second, over all connections, by a schedule that answers do not change (an open loop); `5k` is 5000. `N/conn` is for each connection [default: 1000, unless --in-flight is given]' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l arrival -d 'How messages are spaced' -r -f -a "constant\t'All gaps are equal'
 poisson\t'As from many who do not know of each other'"
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l in-flight -d 'Send a message as soon as fewer than N of a connection wait for their answers, in place of a schedule (a closed loop): its times are no response times under load' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -s c -l connections -d 'How many connections to open' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l publishers -d 'How many connections publish, besides those that receive, in --workload fan-out' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l ramp -d 'How many connections to open in a second' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l warm-up -d 'The time that is left out at the start of what is measured' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -s d -l duration -d 'The time that is measured' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -s n -l messages -d 'End when N messages were sent that are measured' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l drain -d 'How long to wait for the answers to the last messages' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l steps -d 'Measure these rates one after the other, each for --duration' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l slo -d 'What has to hold at the rate that --find-max looks for, as `p99<50ms`; see --gate (repeat)' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l max-backlog -d 'How many messages of a connection may wait to be sent, or to be answered; more are dropped, and counted' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l late -d 'An answer that takes longer is late: counted apart, and in no percentile' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l size -d 'How long messages are: `128`, a range `16-4KiB`, or several with weights `128*9,4KiB`' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l payload -d 'Send this text, with {seq}, {conn}, {now}, {rand:N} and {stamp} filled in' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l payload-file -d 'Send the lines of FILE in turn' -r -F
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l replay -d 'Send what was sent in a recording of `connect --log`, in turn' -r -F
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l match -d 'How answers are known: by their `stamp`, by the `order`, or `json:/POINTER` to the {seq} [default: stamp where messages have one]' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l max-message -d 'The largest message to take' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l threads -d 'How many threads send and receive [default: one a core]' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l local-addr -d 'Connect from these addresses of this machine in turn, as `127.0.0.1-127.0.0.20` (repeat, or separate with commas)' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l segment -d 'Do the I-th of N parts of the load, which run elsewhere at the same time: `2/4`; see `bench merge`' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l start-at -d 'Begin at this time, as 2026-11-25T12:00:00Z' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l json -d 'Print the report as JSON; with =FILE, write it there and print text all the same' -r -F
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l csv -d 'Write the seconds of the run to FILE, as comma-separated values' -r -F
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l hdr-log -d 'Write the histograms of every second to FILE, as an HdrHistogram log (V2, tagged, in µs)' -r -F
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l html -d 'Write a page with charts to FILE; it needs no network' -r -F
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l gate -d 'Exit with 3 unless this holds, as `p99<50ms`, `errors<0.1%`, `rate>=99%`, `lost=0`; see towline-bench(1) (repeat)' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l baseline -d 'Compare with the report in FILE, which --json has written' -r -F
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l fail-on-regression -d 'Exit with 3 if a time or the rate is worse than in --baseline by more than PERCENT, and that is no noise' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l progress -d 'How to show progress, on stderr' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l in-flight -d 'Send a message as soon as fewer than N of a connection wait for their answers, in place of a schedule (a closed loop): its times are no response times under load' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -s c -l connections -d 'How many connections to open' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l publishers -d 'How many connections publish, besides those that receive, in --workload fan-out' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l ramp -d 'How many connections to open in a second' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l warm-up -d 'The time that is left out at the start of what is measured' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -s d -l duration -d 'The time that is measured' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -s n -l messages -d 'End when N messages were sent that are measured' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l drain -d 'How long to wait for the answers to the last messages' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l steps -d 'Measure these rates one after the other, each for --duration' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l slo -d 'What has to hold at the rate that --find-max looks for, as `p99<50ms`; see --gate (repeat)' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l max-backlog -d 'How many messages of a connection may wait to be sent, or to be answered; more are dropped, and counted' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l late -d 'An answer that takes longer is late: counted apart, and in no percentile' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l size -d 'How long messages are: `128`, a range `16-4KiB`, or several with weights `128*9,4KiB`' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l payload -d 'Send this text, with {seq}, {conn}, {now}, {rand:N} and {stamp} filled in' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l payload-file -d 'Send the lines of FILE in turn' -r -F
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l replay -d 'Send what was sent in a recording of `connect --log`, in turn' -r -F
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l match -d 'How answers are known: by their `stamp`, by the `order`, or `json:/POINTER` to the {seq} [default: stamp where messages have one]' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l max-message -d 'The largest message to take' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l threads -d 'How many threads send and receive [default: one a core]' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l local-addr -d 'Connect from these addresses of this machine in turn, as `127.0.0.1-127.0.0.20` (repeat, or separate with commas)' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l segment -d 'Do the I-th of N parts of the load, which run elsewhere at the same time: `2/4`; see `bench merge`' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l start-at -d 'Begin at this time, as 2026-11-25T12:00:00Z' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l json -d 'Print the report as JSON; with =FILE, write it there and print text all the same' -r -F
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l csv -d 'Write the seconds of the run to FILE, as comma-separated values' -r -F
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l hdr-log -d 'Write the histograms of every second to FILE, as an HdrHistogram log (V2, tagged, in µs)' -r -F
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l html -d 'Write a page with charts to FILE; it needs no network' -r -F
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l gate -d 'Exit with 3 unless this holds, as `p99<50ms`, `errors<0.1%`, `rate>=99%`, `lost=0`; see towline-bench(1) (repeat)' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l baseline -d 'Compare with the report in FILE, which --json has written' -r -F
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l fail-on-regression -d 'Exit with 3 if a time or the rate is worse than in --baseline by more than PERCENT, and that is no noise' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l progress -d 'How to show progress, on stderr' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
 bar\t'A bar, and live figures'
 lines\t'A line now and then'
 json\t'A JSON object a line'
 none\t'Nothing'"
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l progress-interval -d 'The time between two lines of progress' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l connect-timeout -d 'How long resolving, connecting and all handshakes may take' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -s H -l header -d 'A header of the handshake request, as `Name: value` (repeat)' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l subprotocol -d 'A subprotocol to offer, or for a listener to grant (repeat, or separate with commas)' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l origin -d 'The Origin to send' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l host -d 'The Host to send in place of the address\'s' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l user -d 'Log in with HTTP basic authentication; `@FILE` reads USER:PASSWORD from a file' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l bearer -d 'Log in with a bearer token; `@FILE` reads it from a file' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l cookie -d 'A cookie to send, as `name=value` (repeat)' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l ping-interval -d 'Send a Ping after this much quiet [default: off in connect, 30s in serve and with --reconnect]' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l ping-timeout -d 'Take the connection for lost when a Ping has gone unanswered for this long' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l max-redirects -d 'How many HTTP redirects to follow' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l ca -d 'Trust the authorities in FILE, PEM, in place of the system\'s (repeat)' -r -F
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l client-cert -d 'Log in with this certificate chain, PEM' -r -F
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l client-key -d 'The private key of --client-cert, PEM' -r -F
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l sni -d 'The server name to ask for and to check' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l alpn -d 'A protocol to offer by ALPN (repeat, or separate with commas)' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l pin -d 'Accept only a certificate with this SHA-256 fingerprint, whoever signed it (repeat)' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -s F -l ssh-config -d 'Read this ssh_config in place of ~/.ssh/config and the system\'s; `none` reads none' -r -F
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -s i -l identity -d 'Log in with this private key (repeat) [default: ~/.ssh/id_ed25519, id_ecdsa, id_rsa and the agent\'s]' -r -F
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -s l -l login -d 'The name to log in with where the address has none' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l passphrase-file -d 'Read the passphrase of private keys from FILE' -r -F
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l password-file -d 'Read the password to log in with from FILE' -r -F
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l host-key-policy -d 'What to do about the key of a host [default: ask on a terminal, strict elsewhere]' -r -f -a "ask\t'Ask about a host that is not known'
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l progress-interval -d 'The time between two lines of progress' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l connect-timeout -d 'How long resolving, connecting and all handshakes may take' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -s H -l header -d 'A header of the handshake request, as `Name: value` (repeat)' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l subprotocol -d 'A subprotocol to offer, or for a listener to grant (repeat, or separate with commas)' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l origin -d 'The Origin to send' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l host -d 'The Host to send in place of the address\'s' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l user -d 'Log in with HTTP basic authentication; `@FILE` reads USER:PASSWORD from a file' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l bearer -d 'Log in with a bearer token; `@FILE` reads it from a file' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l cookie -d 'A cookie to send, as `name=value` (repeat)' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l ping-interval -d 'Send a Ping after this much quiet [default: off in connect, 30s in serve and with --reconnect]' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l ping-timeout -d 'Take the connection for lost when a Ping has gone unanswered for this long' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l max-redirects -d 'How many HTTP redirects to follow' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l ca -d 'Trust the authorities in FILE, PEM, in place of the system\'s (repeat)' -r -F
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l client-cert -d 'Log in with this certificate chain, PEM' -r -F
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l client-key -d 'The private key of --client-cert, PEM' -r -F
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l sni -d 'The server name to ask for and to check' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l alpn -d 'A protocol to offer by ALPN (repeat, or separate with commas)' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l pin -d 'Accept only a certificate with this SHA-256 fingerprint, whoever signed it (repeat)' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -s F -l ssh-config -d 'Read this ssh_config in place of ~/.ssh/config and the system\'s; `none` reads none' -r -F
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -s i -l identity -d 'Log in with this private key (repeat) [default: ~/.ssh/id_ed25519, id_ecdsa, id_rsa and the agent\'s]' -r -F
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -s l -l login -d 'The name to log in with where the address has none' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l passphrase-file -d 'Read the passphrase of private keys from FILE' -r -F
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l password-file -d 'Read the password to log in with from FILE' -r -F
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l host-key-policy -d 'What to do about the key of a host [default: ask on a terminal, strict elsewhere]' -r -f -a "ask\t'Ask about a host that is not known'
 strict\t'Refuse a host that is not known'
 accept-new\t'Learn the key of a host that is not known; refuse one that has changed'
 off\t'Accept any key, without a look'"
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l known-hosts -d 'Look for host keys in FILE in place of the usual files (repeat)' -r -F
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l ssh-keepalive -d 'Ask a quiet SSH server for a sign of life; three without an answer end the session, 0 never asks [default: 20s]' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l max-children -d 'How many children of exec:, sh: and pty: may run at once' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l stop-grace -d 'How long a child has to stop after each of: end of input, SIGHUP, SIGTERM; then SIGKILL' -r
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l color -d 'When to use colours; NO_COLOR is respected' -r -f -a "auto\t'On a terminal'
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l known-hosts -d 'Look for host keys in FILE in place of the usual files (repeat)' -r -F
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l ssh-keepalive -d 'Ask a quiet SSH server for a sign of life; three without an answer end the session, 0 never asks [default: 20s]' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l max-children -d 'How many children of exec:, sh: and pty: may run at once' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l stop-grace -d 'How long a child has to stop after each of: end of input, SIGHUP, SIGTERM; then SIGKILL' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l color -d 'When to use colours; NO_COLOR is respected' -r -f -a "auto\t'On a terminal'
 always\t'Everywhere'
 never\t'Nowhere'"
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l soak -d 'Hold idle connections and ping them, as --workload idle'
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l find-max -d 'Search the highest rate at which every --slo holds: double from --rate on, then halve the gap'
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l reconnect -d 'Open a connection again when it is lost'
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l text -d 'Send text messages'
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -s b -l binary -d 'Send binary messages [default, but for --payload and --payload-file]'
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l lines -d 'Where the server speaks bytes: messages end with a newline, and so do answers [default: an answer is as long as its message]'
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l verify -d 'Compare each answer with what was sent'
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l allow-limited -d 'Exit with 0 even if this machine was the limit, and not the server; the report says so all the same'
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -l no-proxy -d 'Ignore HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY'
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -s k -l insecure -d 'Accept any certificate'
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -s v -l verbose -d 'Say more on stderr: -v what happens and what peers say, -vv every message and every step of a probe'
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -s q -l quiet -d 'Say nothing on stderr but errors; a probe prints no payload either'
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -s V -l version -d 'Print version'
-complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from merge" -a "merge" -d 'Make one report of those of all segments'
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l soak -d 'Hold idle connections and ping them, as --workload idle'
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l find-max -d 'Search the highest rate at which every --slo holds: double from --rate on, then halve the gap'
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l reconnect -d 'Open a connection again when it is lost'
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l text -d 'Send text messages'
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -s b -l binary -d 'Send binary messages [default, but for --payload and --payload-file]'
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l lines -d 'Where the server speaks bytes: messages end with a newline, and so do answers [default: an answer is as long as its message]'
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l verify -d 'Compare each answer with what was sent'
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l allow-limited -d 'Exit with 0 even if this machine was the limit, and not the server; the report says so all the same'
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l no-proxy -d 'Ignore HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY'
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -s k -l insecure -d 'Accept any certificate'
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -s v -l verbose -d 'Say more on stderr: -v what happens and what peers say, -vv every message and every step of a probe'
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -s q -l quiet -d 'Say nothing on stderr but errors; a probe prints no payload either'
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -s V -l version -d 'Print version'
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -a "compare" -d 'Compare two reports, and tell changes from noise'
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -a "merge" -d 'Make one report of those of all segments'
+complete -c towline -n "__fish_towline_using_subcommand bench; and __fish_seen_subcommand_from compare" -l json -d 'Print the comparison as JSON; with =FILE, write it there and print text all the same' -r -F
+complete -c towline -n "__fish_towline_using_subcommand bench; and __fish_seen_subcommand_from compare" -l html -d 'Write a page with charts of both to FILE; it needs no network' -r -F
+complete -c towline -n "__fish_towline_using_subcommand bench; and __fish_seen_subcommand_from compare" -l fail-on-regression -d 'Exit with 3 if a time or the rate is worse by more than PERCENT, and that is no noise' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and __fish_seen_subcommand_from compare" -l color -d 'When to use colours; NO_COLOR is respected' -r -f -a "auto\t'On a terminal'
+always\t'Everywhere'
+never\t'Nowhere'"
+complete -c towline -n "__fish_towline_using_subcommand bench; and __fish_seen_subcommand_from compare" -s v -l verbose -d 'Say more on stderr: -v what happens and what peers say, -vv every message and every step of a probe'
+complete -c towline -n "__fish_towline_using_subcommand bench; and __fish_seen_subcommand_from compare" -s q -l quiet -d 'Say nothing on stderr but errors; a probe prints no payload either'
+complete -c towline -n "__fish_towline_using_subcommand bench; and __fish_seen_subcommand_from compare" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c towline -n "__fish_towline_using_subcommand bench; and __fish_seen_subcommand_from compare" -s V -l version -d 'Print version'
 complete -c towline -n "__fish_towline_using_subcommand bench; and __fish_seen_subcommand_from merge" -l json -d 'Print the report as JSON; with =FILE, write it there and print text all the same' -r -F
 complete -c towline -n "__fish_towline_using_subcommand bench; and __fish_seen_subcommand_from merge" -l csv -d 'Write the seconds of the run to FILE, as comma-separated values' -r -F
 complete -c towline -n "__fish_towline_using_subcommand bench; and __fish_seen_subcommand_from merge" -l hdr-log -d 'Write the histograms of every second to FILE, as an HdrHistogram log (V2, tagged, in µs)' -r -F

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::tally::{Cause, Failures};
 
 mod bars;
+mod baseline;
 mod csv;
 mod gate;
 mod hdr_log;
@@ -23,13 +24,14 @@ mod text;
 mod unit;
 mod verdict;
 
+pub use baseline::{Change, Comparison, Trend, believed, compare};
 pub use csv::csv;
 pub use gate::{Gate, judge};
 pub use hdr_log::HdrLog;
-pub use html::html;
+pub use html::{comparison_html, html};
 pub use measured::Measured;
 pub use merge::{Merged, merge};
-pub use text::text;
+pub use text::{comparison_text, text};
 pub use verdict::verdict;
 
 pub(super) use measured::histograms;
@@ -75,6 +77,9 @@ pub struct Report {
     /// What the gates said.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<GateOutcome>,
+    /// What has changed since the run of `--baseline`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Comparison>,
     /// What was asked for.
     pub config: Config,
 }
@@ -447,6 +452,7 @@ mod testing {
             },
             steps: Vec::new(),
             gates: Vec::new(),
+            comparison: None,
             config: Config {
                 targets: vec!["ws://127.0.0.1:8010/".into()],
                 workload: "echo".into(),

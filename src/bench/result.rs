@@ -224,6 +224,7 @@ impl Outcome {
             config: config(args, plan, rate),
             steps: Vec::new(),
             gates: Vec::new(),
+            comparison: None,
             measured: Measured::of(&self.tally),
         }
     }

@@ -67,6 +67,14 @@ pub const BENCH: &[Example] = &[
         what: "Hold 15,000 idle connections for ten minutes",
         line: "towline bench ws://127.0.0.1:8010/ --soak -c 15000 -d 10m",
     },
+    Example {
+        what: "Fail a CI job if 1 % of the answers take more than 50 ms, or if any is lost",
+        line: "towline bench ws://127.0.0.1:8010/ --gate 'p99<50ms' --gate lost=0 --html report.html",
+    },
+    Example {
+        what: "What has changed since the last release, noise apart",
+        line: "towline bench compare last.json this.json --html changes.html",
+    },
 ];
 
 /// Of `towline proxy`.

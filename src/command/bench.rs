@@ -12,6 +12,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::signal::Signals;
 
+mod compare;
 mod merge;
 mod output;
 
@@ -23,6 +24,7 @@ use output::Output;
 /// Nothing could be measured, or the figures cannot be believed, or a gate failed.
 pub async fn run(args: BenchArgs) -> Result<()> {
     let outcome = match &args.command {
+        Some(BenchCommand::Compare(args)) => compare::run(args),
         Some(BenchCommand::Merge(args)) => merge::run(args),
         None => measure(&args).await,
     };

@@ -212,6 +212,84 @@ fn what_cannot_be_merged_is_named() {
     refused(&[whole], "whole.json: is of a whole run, not of a segment");
 }
 
+/// A run of ten seconds whose answers took about so long.
+fn about(micros: u64) -> Report {
+    run(10, |second| (0..1_000).map(|i| micros * (900 + second * 10 + i % 50) / 1_000).collect())
+}
+
+#[test]
+fn changes_are_told_from_noise() {
+    let reports = Reports::new();
+    let old = reports.put("old.json", &about(1_000));
+    let same = reports.put("same.json", &about(1_005));
+    let slow = reports.put("slow.json", &about(1_400));
+    let margin = ["--fail-on-regression", "10%"];
+    let compare = |after: &PathBuf, flags: &[&str]| bench("compare", &[&old, after], flags);
+    let output = compare(&same, &margin);
+    output.code(0).stdout_has("within noise").stdout_has("response.p99").stderr_is_empty();
+    compare(&slow, &[]).code(0).stdout_has("+40.").stdout_has("worse").stderr_is_empty();
+    let output = compare(&slow, &margin);
+    output.code(3).stdout_has("REGRESSION").stderr_has("response.p50 went from");
+    bench("compare", &[&slow, &old], &margin).code(0).stdout_has("better");
+
+    let html = reports.path("both.html");
+    let flags = ["--json", "--html", html.to_str().unwrap()];
+    let output = compare(&slow, &flags);
+    let json: Value = serde_json::from_slice(&output.code(0).stdout).unwrap();
+    assert_eq!(json["changes"][0]["name"], "response.p50");
+    assert_eq!(json["changes"][0]["trend"], "worse");
+    assert!(fs::read_to_string(html).unwrap().contains("p99 over time</h2>"));
+}
+
+#[test]
+fn what_cannot_be_compared_is_said() {
+    let reports = Reports::new();
+    let old = reports.put("old.json", &about(1_000));
+    let put = |change: fn(&mut Report)| {
+        let mut report = about(1_000);
+        change(&mut report);
+        reports.put("new.json", &report)
+    };
+    let other = put(|it| it.config.connections = 11);
+    let output = bench("compare", &[&old, &other], &[]);
+    output.code(2).stdout("").stderr_has("new.json: `connections` is 11, but 10 in ");
+    let limited = put(|it| it.validity = Validity::ClientLimited);
+    bench("compare", &[&old, &limited], &[]).code(0);
+    let output = bench("compare", &[&old, &limited], &["--fail-on-regression", "5%"]);
+    output.code(4).stderr_has("new.json: client limited");
+    let short = put(|it| it.intervals.truncate(3));
+    let output = bench("compare", &[&old, &short], &["--fail-on-regression", "5%"]);
+    output.code(4).stdout_has("cannot be told").stderr_has("it takes 8 seconds of each run");
+    let output = bench("compare", &[&old, &old], &["--json", "out.json"]);
+    output.code(2).stderr_has("--json=out.json");
+}
+
+#[test]
+fn a_run_is_compared_with_a_baseline() {
+    let reports = Reports::new();
+    let segment = |micros| {
+        let mut report = about(micros);
+        report.config.segment = Some("1/1".into());
+        report
+    };
+    let old = reports.put("old.json", &about(1_000));
+    let new = [reports.put("new.json", &segment(1_400))];
+    let old = old.to_str().unwrap();
+    let output = merge(&new, &["--baseline", old]);
+    output.code(0).stdout_has("Compared with the run of 2026-11-25 12:00:00 UTC");
+    let output = merge(&new, &["--baseline", old, "--fail-on-regression", "10", "--json"]);
+    output.code(3).stderr_has("response.p50 went from");
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["comparison"]["margin_percent"], 10.0);
+    let mut other = segment(1_000);
+    other.config.verify = true;
+    let other = [reports.put("other.json", &other)];
+    let output = merge(&other, &["--baseline", old]);
+    output.code(2).stdout_has("Messages").stderr_has("this run: `verify` is true, but false in ");
+    merge(&new, &["--baseline", "/none"]).code(2).stdout("").stderr_has("/none: no such file");
+    merge(&new, &["--fail-on-regression", "10"]).code(2).stderr_has("--baseline");
+}
+
 #[test]
 fn what_is_wrong_with_flags_is_said_before_anything_is_done() {
     let reports = Reports::new();

@@ -12,6 +12,7 @@ const TEXTS: &[(&str, &[&str])] = &[
     ("connect-short.txt", &["connect", "-h"]),
     ("serve.txt", &["serve", "--help"]),
     ("serve-short.txt", &["serve", "-h"]),
+    ("bench-compare.txt", &["bench", "compare", "--help"]),
     ("bench-merge.txt", &["bench", "merge", "--help"]),
     ("completions.txt", &["completions", "--help"]),
     ("man.txt", &["man", "--help"]),

@@ -74,7 +74,14 @@ fn reports_keep_to_their_schema() {
     ];
     let merged = reports.path("merged.json");
     let json = format!("--json={}", merged.display());
-    bench("merge", &files[3..], &[&json, "--allow-limited", "--gate", "p99<1s"]);
+    let whole = measure("whole.json", &["--rate", "500", "-c", "2"]);
+    let baseline = ["--baseline", whole.to_str().unwrap()];
+    let output = bench(
+        "merge",
+        &files[3..],
+        &[&json, "--allow-limited", "--gate", "p99<1s", baseline[0], baseline[1]],
+    );
+    output.stdout_has("Compared with the run of ");
     files.push(merged);
     let check = |files: &[PathBuf]| python("json_schema.py").arg(schema()).args(files).run();
     check(&files).code(0).stdout("5 fit\n");
@@ -167,6 +174,14 @@ fn the_page_of_a_report_is_seen_as_it_is_meant() {
     let mut tab = browser.tab();
     tab.command("Log.enable", json!({}));
     tab.command("Runtime.enable", json!({}));
+    let titles = [
+        "Response over time",
+        "Percentiles",
+        "Messages a second",
+        "Failures",
+        "Send lag",
+        "Response by rate",
+    ];
     for (width, dark) in [(1200, false), (400, false), (1200, true), (400, true)] {
         let scheme = if dark { "dark" } else { "light" };
         let feature = json!({ "name": "prefers-color-scheme", "value": scheme });
@@ -174,8 +189,8 @@ fn the_page_of_a_report_is_seen_as_it_is_meant() {
         let size =
             json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500 });
         tab.command("Emulation.setDeviceMetricsOverride", size);
-        looks_right(&mut tab, width, dark);
-        screenshot(&mut tab, &format!("{width}-{scheme}"), dark);
+        looks_right(&mut tab, width, dark, &titles);
+        screenshot(&mut tab, &format!("{width}-{scheme}"), if dark { &DARK } else { &LIGHT });
     }
     let heading = tab.run("return document.querySelector('h1').textContent;");
     assert_eq!(heading, **title, "what was markup there is text here");
@@ -190,10 +205,47 @@ fn the_page_of_a_report_is_seen_as_it_is_meant() {
     assert!(bad.is_empty(), "{bad:#?}");
 }
 
+#[test]
+fn the_page_of_a_comparison_is_seen_as_it_is_meant() {
+    let reports = Reports::new();
+    let file = |name: &str, factor: u64| {
+        let times = |second| wide(second).iter().map(|it| it * factor / 100).collect();
+        reports.put(name, &run(12, times))
+    };
+    let (before, after) = (file("before.json", 100), file("after.json", 130));
+    let page = reports.path("both.html");
+    let output = bench("compare", &[before, after], &["--html", page.to_str().unwrap()]);
+    output.code(0).stdout_has("worse");
+    let title = "ws://127.0.0.1:8010/";
+    let browser = Chromium::open(&format!("file://{}", page.display()), title);
+    let mut tab = browser.tab();
+    tab.command("Log.enable", json!({}));
+    for width in [1200, 400] {
+        let size =
+            json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500 });
+        tab.command("Emulation.setDeviceMetricsOverride", size);
+        let titles = [
+            "Response, percentiles",
+            "Response, median over time",
+            "Response, p99 over time",
+            "Messages a second",
+        ];
+        looks_right(&mut tab, width, false, &titles);
+        screenshot(
+            &mut tab,
+            &format!("compare-{width}"),
+            &[[0x2b, 0x6c, 0xb0], [0x9a, 0xa1, 0xac]],
+        );
+    }
+    let rows = tab.run("return document.querySelector('tbody').rows.length;");
+    assert_eq!(rows, 6);
+    assert!(tab.events.iter().all(|it| it["method"] != "Log.entryAdded"), "{:#?}", tab.events);
+}
+
 /// What must hold in any size: charts that are drawn, inside their frames, with labels of a size
 /// that can be read and that do not lie on each other.
 #[track_caller]
-fn looks_right(tab: &mut Tab, width: u32, dark: bool) {
+fn looks_right(tab: &mut Tab, width: u32, dark: bool, titles: &[&str]) {
     let seen = tab.run(
         "
         const charts = Array.from(document.querySelectorAll('figure svg'), svg => {
@@ -232,18 +284,8 @@ fn looks_right(tab: &mut Tab, width: u32, dark: bool) {
         ",
     );
     let charts = seen["charts"].as_array().unwrap();
-    let titles: Vec<_> = charts.iter().map(|chart| chart["title"].as_str().unwrap()).collect();
-    assert_eq!(
-        titles,
-        [
-            "Response over time",
-            "Percentiles",
-            "Messages a second",
-            "Failures",
-            "Send lag",
-            "Response by rate"
-        ]
-    );
+    let seen_titles: Vec<_> = charts.iter().map(|it| it["title"].as_str().unwrap()).collect();
+    assert_eq!(seen_titles, titles);
     for chart in charts {
         assert!(chart["drawn"].as_u64().unwrap() >= 2, "{width}: {chart:#}");
         for flaw in ["outside", "bad", "touching", "small", "cut"] {
@@ -259,10 +301,14 @@ fn looks_right(tab: &mut Tab, width: u32, dark: bool) {
     assert_eq!(brightness(&seen["back"]) < brightness(&seen["ink"]), dark, "{seen:#}");
 }
 
+/// The colours of lines: blue and orange.
+const LIGHT: [[u8; 3]; 2] = [[0x2b, 0x6c, 0xb0], [0xc8, 0x72, 0x0a]];
+const DARK: [[u8; 3]; 2] = [[0x6c, 0xab, 0xf0], [0xed, 0xa6, 0x4c]];
+
 /// Takes a picture of the whole page, in which there is something to be seen. With `SCREENSHOTS` in
 /// the environment, it is kept in that folder.
 #[track_caller]
-fn screenshot(tab: &mut Tab, name: &str, dark: bool) {
+fn screenshot(tab: &mut Tab, name: &str, expected: &[[u8; 3]]) {
     let shot = tab.command(
         "Page.captureScreenshot",
         json!({ "format": "png", "captureBeyondViewport": true }),
@@ -283,11 +329,7 @@ fn screenshot(tab: &mut Tab, name: &str, dark: bool) {
     }
     assert!(colors.len() > 100, "{name}: {} colours only", colors.len());
     // The colours of lines and their names are there, and so is much of the background.
-    let (blue, orange) = match dark {
-        false => ([0x2b, 0x6c, 0xb0], [0xc8, 0x72, 0x0a]),
-        true => ([0x6c, 0xab, 0xf0], [0xed, 0xa6, 0x4c]),
-    };
-    for color in [blue, orange] {
+    for color in expected {
         let count = colors.get(&color[..]).copied().unwrap_or_default();
         assert!(count > 100, "{name}: {count} pixels of {color:02x?}");
     }

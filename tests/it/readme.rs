@@ -89,7 +89,9 @@ fn every_command_parses() {
 
 #[test]
 fn every_example_of_the_help_parses() {
-    assert_parse([examples::CONNECT, examples::SERVE].concat().iter().map(|it| it.line));
+    assert_parse(
+        [examples::CONNECT, examples::SERVE, examples::BENCH].concat().iter().map(|it| it.line),
+    );
 }
 
 /// The server of the first command, on a port of its own.

@@ -3,12 +3,11 @@
 use std::fmt::Write as _;
 
 use serde_json::Value;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::measured::{LEVELS, histogram};
 use super::text::{explanation, row_name};
-use super::{Interval, Mode, Report, Step, Summary, Validity, unit};
+use super::unit::{self, moment};
+use super::{Comparison, Interval, Mode, Report, Step, Summary, Trend, Validity};
 use crate::bench::tally::Metric;
 
 mod chart;
@@ -30,6 +29,9 @@ pub fn html(report: &Report) -> String {
     body += &times(report);
     body += &steps(&report.steps);
     body += &gates(report);
+    if let Some(comparison) = &report.comparison {
+        body += &changes(comparison);
+    }
     body += &errors(report);
     body += &config(report);
     let _ = writeln!(
@@ -40,6 +42,34 @@ pub fn html(report: &Report) -> String {
         escaped(&moment(&report.started_at))
     );
     page(&title(report), &body)
+}
+
+/// A page that shows two runs in the same charts.
+pub fn comparison_html(before: &Report, after: &Report, comparison: &Comparison) -> String {
+    let mut body = String::new();
+    let (old, new) = (title(before), title(after));
+    let name = if old == new { new } else { format!("{old} and {new}") };
+    let runs =
+        [before, after].map(|report| format!("<li>{}</li>", escaped(&moment(&report.started_at))));
+    let _ = writeln!(
+        body,
+        "<header><p class=\"what\">towline bench compare</p><h1>{}</h1><ul>{}</ul></header>",
+        escaped(&name),
+        runs.concat()
+    );
+    for (which, report) in [("Before", before), ("After", after)] {
+        if report.validity != Validity::Ok {
+            let _ = writeln!(body, "<h2 class=\"which\">{which}</h2>");
+            body += &verdict(report);
+        }
+    }
+    body += &changes(comparison);
+    let charts = both(before, after);
+    body += "<section class=\"charts\">\n";
+    body.extend(charts.iter().filter(|it| !it.series.is_empty()).map(Chart::figure));
+    body += "</section>\n";
+    body += &config(after);
+    page(&name, &body)
 }
 
 /// What surrounds every page.
@@ -72,18 +102,6 @@ fn escaped(text: &str) -> String {
         }
     }
     out
-}
-
-/// A time without fractions of a second, if it is one.
-fn moment(text: &str) -> String {
-    match OffsetDateTime::parse(text, &Rfc3339) {
-        Ok(time) => {
-            let (date, time) = (time.to_utc().date(), time.to_utc().time());
-            let (hour, minute, second) = time.as_hms();
-            format!("{date} {hour:02}:{minute:02}:{second:02} UTC")
-        }
-        Err(_) => text.to_owned(),
-    }
 }
 
 fn title(report: &Report) -> String {
@@ -494,7 +512,7 @@ fn section(title: &str, class: &str, head: &[&str], rows: &[Vec<String>]) -> Str
             let class = match it.chars().next() {
                 Some('✓') => " class=\"yes\"",
                 Some('✗') => " class=\"no\"",
-                Some('?') => " class=\"unknown\"",
+                Some('?' | '▲') => " class=\"unknown\"",
                 _ => "",
             };
             format!("<td{class}>{}</td>", escaped(it))
@@ -558,6 +576,78 @@ fn gates(report: &Report) -> String {
         vec![gate.gate.clone(), said.to_owned(), why.collect::<Vec<_>>().join("; ")]
     });
     words("Gates", &["", "", "measured"], &rows.collect::<Vec<_>>())
+}
+
+fn changes(comparison: &Comparison) -> String {
+    let rows = comparison.changes.iter().map(|change| {
+        let sign = match change.trend {
+            _ if change.regression => "✗ ",
+            Trend::Better => "✓ ",
+            Trend::Worse => "▲ ",
+            Trend::Noise | Trend::Unknown => "",
+        };
+        vec![
+            change.name.clone(),
+            change.shown(change.before),
+            change.shown(change.after),
+            change.percent.map_or_else(String::new, |it| format!("{it:+.1}%")),
+            change.interval(),
+            format!("{sign}{}", change.word()),
+        ]
+    });
+    let title = format!("Compared with the run of {}", moment(&comparison.before));
+    let head = ["", "before", "after", "change", "with 99% confidence", ""];
+    table(&title, &head, &rows.collect::<Vec<_>>())
+}
+
+/// What of two runs can be seen in one chart.
+fn both(before: &Report, after: &Report) -> Vec<Chart> {
+    let metric = after.headline();
+    let name = capital(row_name(metric).trim_start());
+    let runs = [(before, "before", Color::Gray), (after, "after", Color::Blue)];
+    let longest =
+        [before, after].into_iter().map(|report| &report.intervals).max_by_key(|it| it.len());
+    let over_time = |title: String, value: &dyn Fn(&Interval) -> Option<f64>| {
+        let lines = runs.map(|(report, name, color)| line(name, color, &report.intervals, value));
+        let mut series = Vec::from(lines);
+        series.retain(|it| it.points.iter().any(Option::is_some));
+        Some(Chart {
+            title,
+            note: "Second by second, counted from the start of each run.".into(),
+            x: x_axis(longest?)?,
+            y: times_axis(&series),
+            hover: hover(&series, unit::time),
+            series,
+        })
+    };
+    let of = |it: &Interval, pick: fn(&Summary) -> Option<u64>| {
+        let summary = match metric {
+            Metric::Response => it.response_us.as_ref(),
+            _ => it.service_us.as_ref(),
+        };
+        summary.and_then(pick).map(|micros| micros as f64)
+    };
+    let curves =
+        runs.into_iter().filter_map(|(report, name, color)| curve(report, metric, color, name));
+    let mut charts = vec![percentile_chart(&format!("{name}, percentiles"), curves.collect())];
+    charts.extend(over_time(format!("{name}, median over time"), &|it| of(it, |it| it.p50)));
+    charts.extend(over_time(format!("{name}, p99 over time"), &|it| of(it, |it| it.p99)));
+    let rates = runs.map(|(report, name, color)| {
+        line(name, color, &report.intervals, |it| {
+            (it.length_s > 0.0).then(|| it.received as f64 / it.length_s)
+        })
+    });
+    let most = rates.iter().flat_map(|it| it.points.iter().flatten().map(|(_, y)| *y));
+    let y = Axis::linear(most.fold(0.0, f64::max), short);
+    charts.extend(longest.and_then(|it| x_axis(it)).map(|x| Chart {
+        title: "Messages a second".into(),
+        note: "What has come back, second by second.".into(),
+        x,
+        y,
+        hover: hover(&rates, unit::per_second),
+        series: Vec::from(rates),
+    }));
+    charts
 }
 
 fn errors(report: &Report) -> String {

@@ -68,6 +68,7 @@ pub fn merge(reports: Vec<(String, Report)>) -> Result<Merged> {
         client: client(&parts, &measured),
         steps: Vec::new(),
         gates: Vec::new(),
+        comparison: None,
         config,
         measured,
     };

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::measured::LEVELS;
-use super::{Interval, Mode, Report, Step, Summary, Validity, unit};
+use super::unit::{self, moment};
+use super::{Comparison, Interval, Mode, Report, Step, Summary, Trend, Validity};
 use crate::bench::tally::Metric;
 use crate::report::{Ink, printable};
 
@@ -21,7 +22,17 @@ pub fn text(report: &Report, ink: Ink) -> String {
     page.steps(&report.steps);
     page.errors(report);
     page.gates(report);
+    if let Some(comparison) = &report.comparison {
+        page.comparison(comparison);
+    }
     page.client(report);
+    page.out
+}
+
+/// What has changed, in colours if they are wanted.
+pub fn comparison_text(comparison: &Comparison, ink: Ink) -> String {
+    let mut page = Page { out: String::new(), ink };
+    page.comparison(comparison);
     page.out
 }
 
@@ -315,6 +326,33 @@ impl Page {
             if let Some(note) = &gate.note {
                 self.fill("           ", note);
             }
+        }
+    }
+
+    fn comparison(&mut self, comparison: &Comparison) {
+        let from = moment(&comparison.before);
+        let title = self.ink.bold(&cut_to(&format!("Compared with the run of {from}"), WIDTH));
+        self.heading(&title);
+        self.line(format!(
+            "  {:<14} {:>10} {:>10} {:>8}  {:<20}",
+            "", "before", "after", "change", "with 99% confidence"
+        ));
+        for change in &comparison.changes {
+            let (before, after) = (change.shown(change.before), change.shown(change.after));
+            let percent = change.percent.map_or_else(String::new, |it| format!("{it:+.1}%"));
+            let word = change.word();
+            let word = match change.trend {
+                _ if change.regression => self.ink.alarm(word),
+                Trend::Better => self.ink.good(word),
+                Trend::Worse => self.ink.warning(word),
+                Trend::Noise | Trend::Unknown => word.to_owned(),
+            };
+            let line = format!(
+                "  {:<14} {before:>10} {after:>10} {percent:>8}  {:<20}",
+                change.name,
+                change.interval()
+            );
+            self.out.push_str(&format!("{} {word}\n", cut_to(&line, WIDTH - 15)));
         }
     }
 

@@ -1,5 +1,8 @@
 //! Numbers as people read them, never without their unit.
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
 /// Microseconds, with three significant digits: `312 µs`, `4.21 ms`, `1.20 s`.
 pub(crate) fn time(micros: f64) -> String {
     match micros {
@@ -60,6 +63,18 @@ pub(crate) fn percent(share: f64) -> String {
 pub(crate) fn of(number: u64, what: &str) -> String {
     let s = if number == 1 { "" } else { "s" };
     format!("{} {what}{s}", count(number))
+}
+
+/// A moment without fractions of a second, if it is one.
+pub(crate) fn moment(text: &str) -> String {
+    match OffsetDateTime::parse(text, &Rfc3339) {
+        Ok(time) => {
+            let (date, time) = (time.to_utc().date(), time.to_utc().time());
+            let (hour, minute, second) = time.as_hms();
+            format!("{date} {hour:02}:{minute:02}:{second:02} UTC")
+        }
+        Err(_) => text.to_owned(),
+    }
 }
 
 fn grouped(digits: &str) -> String {

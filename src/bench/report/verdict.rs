@@ -1,6 +1,6 @@
 //! What a report makes of the exit code.
 
-use super::{GateOutcome, Report, Unit, Validity, unit};
+use super::{Comparison, GateOutcome, Report, Unit, Validity, unit};
 use crate::error::{Error, Kind, Result};
 
 /// Whether all is well: figures that can be believed, and gates that have passed.
@@ -26,7 +26,7 @@ pub fn verdict(report: &Report, allow_limited: bool) -> Result<()> {
     }
     match report.gates.iter().find(|gate| !gate.passed) {
         Some(gate) => Err(Error::new(Kind::Invalid, format_args!("the gate {}", failure(gate)))),
-        None => Ok(()),
+        None => report.comparison.as_ref().map_or(Ok(()), Comparison::verdict),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::bench::report::Gate;
 #[derive(Clone, Debug, Subcommand)]
 pub enum BenchCommand {
     // Described by their types: a comment here would hide the longer one there.
+    Compare(CompareArgs),
     Merge(MergeArgs),
 }
 

@@ -19,6 +19,15 @@ pub(crate) struct Output {
     hdr_log: Option<Place>,
     html: Option<Place>,
     gates: Vec<Gate>,
+    baseline: Option<Baseline>,
+}
+
+/// What a report is compared with.
+#[derive(Debug)]
+struct Baseline {
+    path: PathBuf,
+    report: Report,
+    margin: Option<f64>,
 }
 
 /// Where something is written to.
@@ -44,7 +53,12 @@ impl Output {
         let file = |flag, path: &Option<PathBuf>| {
             path.as_deref().map(|path| Place::create(flag, path)).transpose()
         };
+        let baseline = args.baseline.as_ref().map(|path| {
+            let margin = args.fail_on_regression.map(|percent| percent.0);
+            Ok(Baseline { path: path.clone(), report: read(path)?, margin })
+        });
         Ok(Self {
+            baseline: baseline.transpose()?,
             json: args.json.as_deref().map(Place::of_json).transpose()?,
             csv: file("--csv", &args.csv)?,
             hdr_log: file("--hdr-log", &args.hdr_log)?,
@@ -68,9 +82,10 @@ impl Output {
     /// Judges a report, and writes it wherever it is to go.
     ///
     /// # Errors
-    /// Something cannot be written.
+    /// Something cannot be written, or not be compared with the baseline.
     pub(crate) fn write(&self, report: &mut Report) -> Result<()> {
         report::judge(report, &self.gates);
+        let compared = self.baseline.as_ref().map_or(Ok(()), |baseline| baseline.compare(report));
         if let Some(place) = &self.json {
             place.write(&report.to_json())?;
         }
@@ -80,9 +95,22 @@ impl Output {
         if let Some(place) = &self.html {
             place.write(&report::html(report))?;
         }
-        match self.json {
-            Some(Place::Stdout) => Ok(()),
-            _ => page(report::text(report, Ink::stdout()).as_bytes()),
+        if !matches!(self.json, Some(Place::Stdout)) {
+            page(report::text(report, Ink::stdout()).as_bytes())?;
+        }
+        // What was measured is told, even if there is nothing to compare it with.
+        compared
+    }
+}
+
+impl Baseline {
+    fn compare(&self, report: &mut Report) -> Result<()> {
+        let name = self.path.display().to_string();
+        let (before, after) = ((name.as_str(), &self.report), ("this run", &*report));
+        report.comparison = Some(report::compare(before, after, self.margin)?);
+        match self.margin {
+            Some(_) => report::believed(before),
+            None => Ok(()),
         }
     }
 }

@@ -51,6 +51,17 @@ pub(super) fn parts() -> Vec<Part> {
              `send_lag` is the time between. A percentile of which there are too few samples is \
              left out. The JSON of `--json` is described by schema/bench.schema.json.",
         ),
+        Part::Section("COMPARISONS"),
+        Part::text(
+            "`bench compare` and `--baseline` take two runs that asked for the same: mode, workload, \
+             schemes, rate, connections, payload, threads. The percentiles of single seconds are taken \
+             as samples, and the change of their mean is told with 99% confidence (a bootstrap). A \
+             change is noise if it may be none, and a regression if all of that interval is beyond \
+             the percentage of `--fail-on-regression`. It takes 8 seconds of each run, and in each of \
+             them enough answers for the percentile. `missing` is the part of the messages that were \
+             dropped, lost, late or corrupt. What differs from run to run and not within one (another \
+             machine, another load beside it) is not seen so: leave room for it in the percentage.",
+        ),
         Part::Section("COMMANDS"),
     ];
     parts.push(Part::Terms(commands()));
