@@ -473,3 +473,75 @@ mod testing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::report::Ink;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Whatever stands in a file, it is refused or shown.
+        #[test]
+        fn a_report_that_somebody_has_changed_is_no_danger(
+            changes in vec((any::<prop::sample::Index>(), 0..WILD), 1..6),
+        ) {
+            let mut good = testing::report(1_000);
+            good.config.segment = Some("1/1".into());
+            good.fan_out =
+                Some(FanOut { publishers: 1, subscribers: 1, expected: 1, received: 1, reach: 1.0 });
+            judge(&mut good, &["p99<1ms".parse().unwrap(), "rate>=99%".parse().unwrap()]);
+            let mut value = serde_json::to_value(&good).unwrap();
+            for (at, wild) in changes {
+                let mut leaves = Vec::new();
+                leaves_of(&mut value, &mut leaves);
+                let count = leaves.len();
+                *leaves.swap_remove(at.index(count)) = wilds()[wild].clone();
+            }
+            let Ok(report) = Report::from_json(&value.to_string()) else { return Ok(()) };
+            let page = html(&report) + &text(&report, Ink::default()) + &csv(&report);
+            prop_assert!(!page.contains("NaN"), "{page}");
+            for (a, b) in [(&good, &report), (&report, &good), (&report, &report)] {
+                if let Ok(comparison) = compare(("a", a), ("b", b), Some(1.0)) {
+                    let _ = (comparison_html(a, b, &comparison), comparison.verdict());
+                }
+            }
+            let _ = (verdict(&report, true), merge(vec![("a".into(), report)]));
+        }
+    }
+
+    const WILD: usize = 12;
+
+    fn wilds() -> [Value; WILD] {
+        [
+            json!(0),
+            json!(1),
+            json!(1_u64 << 50),
+            json!(-1),
+            json!(1e300),
+            json!(-1e-300),
+            json!(0.5),
+            json!(""),
+            json!("2026-11-25T12:00:00.9Z"),
+            json!("closed"),
+            json!("HISTFAAAABx4nJNpmSzMwMDAxAABzFCaEUoz2X+AsgA9CAKB"),
+            Value::Null,
+        ]
+    }
+
+    fn leaves_of<'a>(value: &'a mut Value, leaves: &mut Vec<&'a mut Value>) {
+        if !value.is_array() && !value.is_object() {
+            return leaves.push(value);
+        }
+        match value {
+            Value::Array(items) => items.iter_mut().for_each(|it| leaves_of(it, leaves)),
+            Value::Object(fields) => fields.values_mut().for_each(|it| leaves_of(it, leaves)),
+            _ => {}
+        }
+    }
+}
