@@ -227,9 +227,13 @@ fn changes_are_told_from_noise() {
     let compare = |after: &PathBuf, flags: &[&str]| bench("compare", &[&old, after], flags);
     let output = compare(&same, &margin);
     output.code(0).stdout_has("within noise").stdout_has("response.p99").stderr_is_empty();
-    compare(&slow, &[]).code(0).stdout_has("+40.").stdout_has("worse").stderr_is_empty();
+    compare(&slow, &[]).code(0).stdout_has("+40%").stdout_has("worse").stderr_is_empty();
     let output = compare(&slow, &margin);
     output.code(3).stdout_has("REGRESSION").stderr_has("response.p50 went from");
+    for line in output.stdout.split(|byte| *byte == b'\n') {
+        let line = std::str::from_utf8(line).unwrap();
+        assert!(line.chars().count() <= 80 && !line.contains('…'), "{line}");
+    }
     bench("compare", &[&slow, &old], &margin).code(0).stdout_has("better");
 
     let html = reports.path("both.html");

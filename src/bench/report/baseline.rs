@@ -290,7 +290,7 @@ impl Change {
     /// Between which it is.
     pub(super) fn interval(&self) -> String {
         match (self.low_percent, self.high_percent) {
-            (Some(low), Some(high)) => format!("{low:+.1}% to {high:+.1}%"),
+            (Some(low), Some(high)) => format!("{} to {}", signed(low), signed(high)),
             _ => String::new(),
         }
     }
@@ -304,6 +304,16 @@ impl Change {
             Trend::Noise => "within noise",
             Trend::Unknown => "cannot be told",
         }
+    }
+}
+
+/// A percentage with its sign, in five characters or little more.
+pub(super) fn signed(percent: f64) -> String {
+    match percent.abs() {
+        it if it < 0.05 => "0.0%".to_owned(),
+        it if it < 9.95 => format!("{percent:+.1}%"),
+        it if it < 99_999.0 => format!("{percent:+.0}%"),
+        _ => format!("{percent:+.0e}%"),
     }
 }
 
@@ -470,6 +480,12 @@ mod tests {
         let error = many.verdict().unwrap_err().to_string();
         assert_eq!(error, "missing went from 0% to 0.50%, beyond 10%");
         assert!(!change(&compared(&before, &after, None), "missing").regression);
+    }
+
+    #[test]
+    fn percentages_are_short() {
+        let shown = [-0.04, 4.26, 12.6, -99.4, 1e9].map(signed);
+        assert_eq!(shown, ["0.0%", "+4.3%", "+13%", "-99%", "+1e9%"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use super::baseline::signed;
 use super::measured::{LEVELS, histogram};
 use super::text::{explanation, row_name};
 use super::unit::{self, moment};
@@ -590,7 +591,7 @@ fn changes(comparison: &Comparison) -> String {
             change.name.clone(),
             change.shown(change.before),
             change.shown(change.after),
-            change.percent.map_or_else(String::new, |it| format!("{it:+.1}%")),
+            change.percent.map(signed).unwrap_or_default(),
             change.interval(),
             format!("{sign}{}", change.word()),
         ]

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::baseline::signed;
 use super::measured::LEVELS;
 use super::unit::{self, moment};
 use super::{Comparison, Interval, Mode, Report, Step, Summary, Trend, Validity};
@@ -334,12 +335,12 @@ impl Page {
         let title = self.ink.bold(&cut_to(&format!("Compared with the run of {from}"), WIDTH));
         self.heading(&title);
         self.line(format!(
-            "  {:<14} {:>10} {:>10} {:>8}  {:<20}",
-            "", "before", "after", "change", "with 99% confidence"
+            "  {:<15} {:>10} {:>10} {:>7}  {}",
+            "", "before", "after", "change", "99% confidence"
         ));
         for change in &comparison.changes {
             let (before, after) = (change.shown(change.before), change.shown(change.after));
-            let percent = change.percent.map_or_else(String::new, |it| format!("{it:+.1}%"));
+            let percent = change.percent.map(signed).unwrap_or_default();
             let word = change.word();
             let word = match change.trend {
                 _ if change.regression => self.ink.alarm(word),
@@ -348,11 +349,11 @@ impl Page {
                 Trend::Noise | Trend::Unknown => word.to_owned(),
             };
             let line = format!(
-                "  {:<14} {before:>10} {after:>10} {percent:>8}  {:<20}",
+                "  {:<15} {before:>10} {after:>10} {percent:>7}  {:<16}",
                 change.name,
                 change.interval()
             );
-            self.out.push_str(&format!("{} {word}\n", cut_to(&line, WIDTH - 15)));
+            self.out.push_str(&format!("{} {word}\n", cut_to(&line, WIDTH - 14)));
         }
     }
 
