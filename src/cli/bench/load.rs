@@ -180,7 +180,7 @@ pub struct MachineArgs {
     pub local_addr: Vec<Addresses>,
 
     /// Do the I-th of N parts of the load, which run elsewhere at the same time: `2/4`; see `bench merge`
-    #[arg(long, value_name = "I/N")]
+    #[arg(long, value_name = "I/N", conflicts_with_all = ["steps", "find_max"])]
     pub segment: Option<Segment>,
 
     /// Begin at this time, as 2026-11-25T12:00:00Z
