@@ -60,6 +60,8 @@ struct Lane {
     publishes: bool,
     outbox: Outbox,
     pending: Pending,
+    /// How many of them the thread knows to wait.
+    known: usize,
     finder: Finder,
     /// The lengths of the messages whose answers are as long, in bytes.
     lengths: VecDeque<usize>,
@@ -122,6 +124,7 @@ impl Connection {
             return false;
         }
         open.lane.send(&open.reader, worker, intended, now);
+        open.lane.settle(worker);
         true
     }
 
@@ -138,6 +141,7 @@ impl Connection {
             && open.leaving.is_none()
         {
             open.lane.fill(&open.reader, worker, in_flight, now());
+            open.lane.settle(worker);
             open.flush(worker);
         }
     }
@@ -300,6 +304,7 @@ impl Open {
         if let Some(in_flight) = worker.in_flight_wanted() {
             self.lane.fill(&self.reader, worker, in_flight, now);
         }
+        self.lane.settle(worker);
         Ok(())
     }
 
@@ -407,11 +412,17 @@ impl Lane {
         };
         self.outbox.push(intended, now, len);
         self.pending.push(intended, now);
-        match plan.workload {
-            Workload::Echo => worker.waiting(1),
+        if plan.workload != Workload::Echo {
             // What is published is answered by others.
-            _ => drop(self.pending.answer(stamp.sequence)),
+            self.pending.answer(stamp.sequence);
         }
+    }
+
+    /// Lets the thread know how many messages wait for their answers.
+    fn settle(&mut self, worker: &Worker) {
+        let waiting = self.pending.waiting();
+        worker.waiting(waiting as i64 - self.known as i64);
+        self.known = waiting;
     }
 
     /// Sends until so many messages are under way.
@@ -422,7 +433,8 @@ impl Lane {
             }
             return;
         }
-        while self.backlog() < in_flight && worker.may_send(now) {
+        let more = in_flight.saturating_sub(self.backlog());
+        for _ in 0..worker.may_send_some(now, more) {
             self.send(reader, worker, now, now);
         }
     }
@@ -483,7 +495,6 @@ impl Lane {
                 return;
             }
         };
-        worker.waiting(-1);
         if !worker.measures().contains(&entry.intended) {
             return;
         }
@@ -536,14 +547,10 @@ impl Lane {
     /// What has no answer is lost.
     fn give_up(&mut self, worker: &Worker) {
         let mut lost = 0;
-        let mut waiting = 0;
         self.pending.give_up(|entry| {
-            waiting += 1;
             lost += u64::from(worker.measures().contains(&entry.intended));
         });
-        if worker.plan.workload == Workload::Echo {
-            worker.waiting(-waiting);
-        }
+        self.settle(worker);
         self.lengths.clear();
         worker.tally.borrow_mut().counts.lost += lost;
     }
@@ -551,14 +558,9 @@ impl Lane {
     /// What was never sent is dropped, and what has no answer is lost.
     fn abandon(&mut self, worker: &Worker) {
         let mut dropped = 0;
-        let mut waiting = 0;
         self.pending.take_back(|entry| {
-            waiting += 1;
             dropped += u64::from(worker.measures().contains(&entry.intended));
         });
-        if worker.plan.workload == Workload::Echo {
-            worker.waiting(-waiting);
-        }
         worker.tally.borrow_mut().counts.dropped += dropped;
         self.give_up(worker);
     }

@@ -24,6 +24,7 @@ pub(super) struct Place {
 pub(super) struct Payload {
     content: Content,
     text: bool,
+    shape: Option<(usize, bool)>,
     /// Whether stamps hold the time, too, which those who did not send them cannot know.
     timed: bool,
     seed: u64,
@@ -50,12 +51,13 @@ impl Payload {
             std::iter::repeat_with(|| random.alphanumeric() as u8).take(sizes.longest()).collect();
         let needed = if timed { 2 * stamp::LEN } else { stamp::LEN };
         let stamped = sizes.shortest() >= needed;
-        Self { content: Content::Sized { sizes, base, stamped }, text, timed, seed }
+        let shape = sizes.only().map(|len| (len, text));
+        Self { content: Content::Sized { sizes, base, stamped }, text, shape, timed, seed }
     }
 
     /// Messages by a template.
     pub(super) fn template(template: Template, text: bool, timed: bool, seed: u64) -> Self {
-        Self { content: Content::Template(template), text, timed, seed }
+        Self { content: Content::Template(template), text, shape: None, timed, seed }
     }
 
     /// The lines of a file.
@@ -78,7 +80,7 @@ impl Payload {
 
     /// These messages in turn; of each, whether it is text.
     pub(super) fn items(items: Vec<(bool, Bytes)>) -> Self {
-        Self { content: Content::Items(items), text: false, timed: false, seed: 0 }
+        Self { content: Content::Items(items), text: false, shape: None, timed: false, seed: 0 }
     }
 
     /// Whether a message can be told by its stamp.
@@ -91,19 +93,18 @@ impl Payload {
     }
 
     /// The length of all messages, and whether they are text, if all are alike in that.
+    #[inline]
     pub(super) fn shape(&self) -> Option<(usize, bool)> {
-        match &self.content {
-            Content::Sized { sizes, .. } => Some((sizes.only()?, self.text)),
-            _ => None,
-        }
+        self.shape
     }
 
     /// Appends a message to `out`, and returns whether it is text.
+    #[inline]
     pub(super) fn render(&self, place: &Place, out: &mut Vec<u8>) -> bool {
         match &self.content {
             Content::Sized { sizes, base, stamped } => {
-                let len = match sizes.only() {
-                    Some(len) => len,
+                let len = match self.shape {
+                    Some((len, _)) => len,
                     None => sizes.pick(&mut self.random(place)),
                 };
                 let mut stamps = 0;

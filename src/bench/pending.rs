@@ -89,6 +89,7 @@ impl Pending {
     }
 
     /// An answer has come to the message of a number.
+    #[inline]
     pub(super) fn answer(&mut self, number: u64) -> Answer {
         let Some(at) = number.checked_sub(self.first) else {
             return if number < self.given_up { Answer::Late } else { Answer::Duplicate };
@@ -102,9 +103,11 @@ impl Pending {
         let reordered = number < self.answered;
         self.answered = self.answered.max(number + 1);
         self.waiting -= 1;
-        while self.entries.front().is_some_and(Entry::is_answered) {
-            self.entries.pop_front();
-            self.first += 1;
+        // Only what is answered first makes way.
+        if at == 0 {
+            while self.entries.pop_front_if(|entry| entry.is_answered()).is_some() {
+                self.first += 1;
+            }
         }
         if self.entries.is_empty() && self.entries.capacity() > 64 {
             self.entries = VecDeque::new();

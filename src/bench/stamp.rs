@@ -52,6 +52,7 @@ pub(super) fn hex(value: u64) -> [u8; LEN] {
 }
 
 /// The number at the beginning of `bytes`, if sixteen lower-case digits stand there.
+#[inline]
 pub(super) fn value(bytes: &[u8]) -> Option<u64> {
     let (high, rest) = bytes.split_first_chunk()?;
     let low = rest.first_chunk()?;
@@ -59,11 +60,12 @@ pub(super) fn value(bytes: &[u8]) -> Option<u64> {
 }
 
 /// The number that eight digits stand for, all of them at once.
+#[inline]
 fn eight(digits: [u8; 8]) -> Option<u64> {
     const EACH: u64 = 0x0101_0101_0101_0101;
     let digits = u64::from_be_bytes(digits);
     // A letter has bit 6 set, and `a` has a 1 where 10 is meant.
-    let nibbles = (digits & 0x0f * EACH).wrapping_add((digits >> 6 & EACH) * 9);
+    let nibbles = (digits & (0x0f * EACH)).wrapping_add((digits >> 6 & EACH) * 9);
     // What is no digit does not come back as it was, or is more than 15.
     let letters = nibbles.wrapping_add(6 * EACH) >> 4 & EACH;
     let back = nibbles.wrapping_add(0x30 * EACH).wrapping_add(letters * 39);

@@ -212,17 +212,24 @@ impl Worker {
 
     /// Whether a message may be sent that is due now; if so, it is counted.
     pub(super) fn may_send(&self, due: u64) -> bool {
-        if due >= self.until.get() {
-            return false;
+        self.may_send_some(due, 1) == 1
+    }
+
+    /// How many of so many messages that are due now may be sent; these are counted.
+    pub(super) fn may_send_some(&self, due: u64, wanted: usize) -> usize {
+        if due >= self.until.get() || wanted == 0 {
+            return 0;
         }
-        if due >= self.measures.get().0 {
-            let Some(left) = self.left.get().checked_sub(1) else { return false };
-            self.left.set(left);
-            if left == 0 {
-                self.changed.notify_one();
-            }
+        if due < self.measures.get().0 {
+            return wanted;
         }
-        true
+        let left = self.left.get();
+        let some = left.min(wanted as u64);
+        self.left.set(left - some);
+        if left == some {
+            self.changed.notify_one();
+        }
+        some as usize
     }
 
     /// Something has come of which only the length matters.
@@ -238,7 +245,7 @@ impl Worker {
     pub(super) fn waiting(&self, more: i64) {
         let in_flight = self.in_flight.get().saturating_add_signed(more);
         self.in_flight.set(in_flight);
-        if in_flight == 0 {
+        if in_flight == 0 && more != 0 {
             self.changed.notify_one();
         }
     }
