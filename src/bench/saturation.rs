@@ -64,8 +64,9 @@ pub(super) fn throttled() -> u64 {
 
 /// More CPU time than this of one core, and a thread is the limit, in percent.
 const BUSY: f64 = 85.0;
-/// More time without a core than this, in percent.
-const WAITED: f64 = 5.0;
+/// More time without a core than this, in percent: a thread that wakes thousands of times a second waits
+/// a few microseconds each time.
+const WAITED: f64 = 10.0;
 /// Later than this with 1 % of the messages, and the times are the pacer's, in microseconds.
 const LAG: u64 = 1_000;
 /// Less than this of what was due was sent, although connections took all.

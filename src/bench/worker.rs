@@ -283,7 +283,8 @@ impl Worker {
         let place = self.index + place * self.plan.threads;
         let mut first = true;
         loop {
-            let opened = self.dial(&connection, place).await;
+            // In a box of its own: what dialling needs is large, and not needed once it is over.
+            let opened = Box::pin(self.dial(&connection, place)).await;
             if std::mem::take(&mut first) {
                 self.tried.set(self.tried.get() + 1);
                 self.changed.notify_one();
@@ -575,13 +576,17 @@ impl Worker {
 
     /// Pings each connection once in so many nanoseconds, one after the other.
     async fn ping(self: Rc<Self>, gap: u64) {
-        let between = Duration::from_nanos(gap / self.connections.len().max(1) as u64);
+        let began = now();
+        let all = self.connections.len() as u128;
+        let between = Duration::from_nanos(gap / all.max(1) as u64);
         let mut tick = tokio::time::interval(between.max(Duration::from_millis(1)));
-        let each = (1_000_000 / between.as_nanos().max(1)).max(1) as usize;
         let mut turn = self.connections.iter().cycle();
+        let mut pinged = 0;
         loop {
             tick.tick().await;
-            turn.by_ref().take(each).for_each(|connection| connection.ping(&self));
+            let due = (u128::from(now() - began) * all / u128::from(gap)) as usize + 1;
+            turn.by_ref().take(due - pinged).for_each(|connection| connection.ping(&self));
+            pinged = due;
         }
     }
 
