@@ -49,22 +49,23 @@ pub(super) fn encode_with(
     put: impl FnOnce(&mut Vec<u8>),
 ) {
     out.reserve(14 + len);
+    let first = 0x80 | opcode as u8;
+    let [a, b, c, d] = mask;
     match len {
-        0..=125 => out.extend_from_slice(&[0x80 | opcode as u8, 0x80 | len as u8]),
+        0..=125 => out.extend_from_slice(&[first, 0x80 | len as u8, a, b, c, d]),
         126..=0xffff => {
             let [high, low] = (len as u16).to_be_bytes();
-            out.extend_from_slice(&[0x80 | opcode as u8, 0x80 | 126, high, low]);
+            out.extend_from_slice(&[first, 0x80 | 126, high, low, a, b, c, d]);
         }
         _ => {
-            out.extend_from_slice(&[0x80 | opcode as u8, 0x80 | 127]);
+            out.extend_from_slice(&[first, 0x80 | 127]);
             out.extend_from_slice(&(len as u64).to_be_bytes());
+            out.extend_from_slice(&mask);
         }
     }
-    out.extend_from_slice(&mask);
     let from = out.len();
     put(out);
     debug_assert_eq!(out.len() - from, len);
-    let [a, b, c, d] = mask;
     let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
     let mut blocks = out[from..].chunks_exact_mut(8);
     for block in &mut blocks {
@@ -161,6 +162,16 @@ impl Reader {
     fn frames(&mut self, data: &[u8], on: &mut impl FnMut(Event<'_>)) -> Result<usize, Violation> {
         let mut at = 0;
         while !self.closed {
+            // Most messages are short, and come in one piece.
+            if let [first @ (0x81 | 0x82), len @ 0..=125, rest @ ..] = &data[at..]
+                && let Some(payload) = rest.get(..usize::from(*len))
+                && payload.len() <= self.limit
+                && self.opcode.is_none()
+            {
+                at += 2 + payload.len();
+                on(Event::Message { text: *first == 0x81, payload });
+                continue;
+            }
             let Some(head) = head(&data[at..], self.limit)? else { break };
             let from = at + head.len;
             let Some(payload) = data.get(from..from + head.payload) else { break };

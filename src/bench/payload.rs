@@ -116,7 +116,9 @@ impl Payload {
                         stamps += stamp::LEN;
                     }
                 }
-                out.extend_from_slice(&base[stamps..len]);
+                if stamps < len {
+                    out.extend_from_slice(&base[stamps..len]);
+                }
                 self.text
             }
             Content::Template(template) => {

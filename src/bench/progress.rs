@@ -58,7 +58,10 @@ impl Shown {
     /// Shows how things are, if it is time to.
     pub(super) fn show(&mut self, state: &State) {
         if let How::Bar(live) = &self.how {
-            return live.show(&[bar(state), state.line()]);
+            let parts = state.parts();
+            // So that no line is wider than a terminal of 80 columns.
+            let lines = parts.chunks(3).map(|parts| format!("  {}", parts.join(", ")));
+            return live.show(&[bar(state)].into_iter().chain(lines).collect::<Vec<_>>());
         }
         // The first line is due after one interval, as all others.
         let last = *self.last.get_or_insert_with(Instant::now);
@@ -67,7 +70,12 @@ impl Shown {
         }
         self.last = Some(Instant::now());
         match &self.how {
-            How::Lines => report::note(format_args!("{}", state.line())),
+            How::Lines => report::note(format_args!(
+                "{} {:.0} s: {}",
+                state.phase,
+                state.elapsed_s,
+                state.parts().join(", ")
+            )),
             How::Json => report::json(state),
             How::Bar(_) | How::Nothing => {}
         }
@@ -102,27 +110,27 @@ impl State {
         self.limited = last.limited;
     }
 
-    fn line(&self) -> String {
-        let mut line = format!("{} {:.0} s: {} open", self.phase, self.elapsed_s, self.open);
-        let mut add = |more: String| line = format!("{line}, {more}");
-        if self.failed > 0 {
-            add(format!("{} failed", self.failed));
-        }
+    /// What there is to say, a few words each.
+    fn parts(&self) -> Vec<String> {
+        let mut parts = vec![format!("{} open", self.open)];
         if self.phase != "connect" {
-            let (sent, received) = (self.sent_per_s, self.received_per_s);
-            add(format!("{sent:.0}/s sent, {received:.0}/s received"));
-            add(format!("{} in flight", self.in_flight));
+            parts.push(format!("{:.0}/s sent", self.sent_per_s));
+            parts.push(format!("{:.0}/s received", self.received_per_s));
+            parts.push(format!("{} in flight", self.in_flight));
             if let (Some(p50), Some(p99)) = (self.p50_us, self.p99_us) {
-                add(format!("p50 {}, p99 {}", time(p50), time(p99)));
+                parts.push(format!("p50 {}, p99 {}", time(p50), time(p99)));
             }
         }
+        if self.failed > 0 {
+            parts.push(format!("{} failed", self.failed));
+        }
         if self.errors > 0 {
-            add(format!("{} errors", self.errors));
+            parts.push(format!("{} errors", self.errors));
         }
         if self.limited {
-            add("CLIENT LIMITED".to_owned());
+            parts.push("CLIENT LIMITED".to_owned());
         }
-        line
+        parts
     }
 }
 
