@@ -38,7 +38,6 @@ pub(super) struct Plan {
     pub(super) reconnect: bool,
     /// The time between two Pings of a connection, in nanoseconds.
     pub(super) ping: Option<u64>,
-    pub(super) seed: u64,
 }
 
 /// How messages are timed, by this segment.
@@ -52,8 +51,18 @@ pub(super) enum Pace {
     Still,
 }
 
+impl Pace {
+    /// Messages a second, if there is a schedule.
+    pub(super) fn rate(self) -> Option<f64> {
+        match self {
+            Self::Open { rate, .. } => Some(rate),
+            Self::Closed { .. } | Self::Still => None,
+        }
+    }
+}
+
 /// The seed of all that is random: two runs of one command line send the same.
-const SEED: u64 = 0x0074_6f77_6c69_6e65;
+pub(super) const SEED: u64 = 0x0074_6f77_6c69_6e65;
 
 /// Messages a second where nothing else is asked for.
 const RATE: Rate = Rate { per_second: 1000.0, per_connection: false };
@@ -89,20 +98,17 @@ impl Plan {
         if connections == 0 {
             return refused("--segment", "there are fewer connections than segments");
         }
-        if let Some(Weighted { target, .. }) =
-            targets.iter().find(|it| !it.target.ends_with_websocket())
+        let of_bytes = targets.iter().find(|it| !it.target.ends_with_websocket());
+        if let Some(Weighted { target, .. }) = of_bytes
             && matches!(workload, Workload::FanOut | Workload::Idle)
         {
-            let what = format!("{target:#} is no WebSocket");
-            return refused("--workload", &what);
+            return refused("--workload", &format!("{target:#} is no WebSocket"));
         }
         let payload = payload(args, workload)?;
-        if messages.size.shortest() == 0
-            && !targets.iter().all(|it| it.target.ends_with_websocket())
-        {
+        if messages.size.shortest() == 0 && of_bytes.is_some() {
             return refused("--size", "where bytes are spoken, no bytes are no message");
         }
-        let bytes = targets.iter().any(|it| !it.target.ends_with_websocket()) && !messages.lines;
+        let bytes = of_bytes.is_some() && !messages.lines;
         let matching = match &messages.matching {
             Some(Matching::Stamp) if !payload.is_stamped() => {
                 return refused(
@@ -152,7 +158,6 @@ impl Plan {
             ramp: total(load.ramp, load.connections) / segment.of as f64,
             reconnect: load.reconnect,
             ping: ping.map(nanos),
-            seed: SEED,
             targets,
         })
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::report::Interval;
+use super::report::{Interval, time};
 use crate::cli::When;
 use crate::cli::bench::{Progress, ProgressArgs};
 use crate::report::{self, live::Live};
@@ -12,7 +12,7 @@ use crate::report::{self, live::Live};
 /// What there is to see now.
 #[derive(Default, Serialize)]
 pub(super) struct State {
-    /// `connect`, `warm-up`, `measure` or `drain`.
+    /// `connect`, `warm-up` or `measure`.
     pub(super) phase: &'static str,
     /// Of the phase, in seconds.
     pub(super) elapsed_s: f64,
@@ -118,7 +118,7 @@ impl State {
             parts.push(format!("{:.0}/s received", self.received_per_s));
             parts.push(format!("{} in flight", self.in_flight));
             if let (Some(p50), Some(p99)) = (self.p50_us, self.p99_us) {
-                parts.push(format!("p50 {}, p99 {}", time(p50), time(p99)));
+                parts.push(format!("p50 {}, p99 {}", time(p50 as f64), time(p99 as f64)));
             }
         }
         if self.failed > 0 {
@@ -131,14 +131,5 @@ impl State {
             parts.push("CLIENT LIMITED".to_owned());
         }
         parts
-    }
-}
-
-/// Microseconds, as people read them.
-fn time(micros: u64) -> String {
-    match micros {
-        0..1_000 => format!("{micros} µs"),
-        1_000..1_000_000 => format!("{:.1} ms", micros as f64 / 1e3),
-        _ => format!("{:.2} s", micros as f64 / 1e6),
     }
 }

@@ -35,6 +35,7 @@ pub use text::{comparison_text, text};
 pub use verdict::verdict;
 
 pub(super) use measured::histograms;
+pub(super) use unit::time;
 
 /// The version of the schema that reports of this program have.
 pub const SCHEMA_VERSION: u32 = 1;

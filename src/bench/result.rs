@@ -8,7 +8,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::plan::{self, Pace, Plan};
+use super::plan::{self, Plan};
 use super::report::{
     Client, Config, FanOut, Interval, Measured, Mode, Rate, Report, SCHEMA_VERSION, Validity,
     histograms,
@@ -113,10 +113,7 @@ impl Outcome {
         let length = length.min(measures.end - measures.start - start);
         let length_s = length as f64 / 1e9;
         told(self.started + Duration::from_nanos(start), Duration::from_nanos(length), tally);
-        let due = match self.round.pace {
-            Pace::Open { rate, .. } => Some(rate * length_s),
-            _ => None,
-        };
+        let due = self.round.pace.rate().map(|rate| rate * length_s);
         let worst = |part: fn(&Usage) -> u64| {
             usages.iter().map(|usage| percent(part(usage), usage.wall)).fold(0.0, f64::max)
         };
@@ -160,7 +157,8 @@ impl Outcome {
             let rest = std::mem::take(&mut self.rest);
             self.complete(&rest, left, told);
         }
-        let closed = !matches!(self.round.pace, Pace::Open { .. });
+        let target = self.round.pace.rate();
+        let closed = target.is_none();
         self.tally.take_connections(life);
         let counts = self.tally.counts.clone();
         let duration_s = (self.end - self.round.measures.start) as f64 / 1e9;
@@ -188,9 +186,8 @@ impl Outcome {
             let publishers = args.load.publishers as u64;
             FanOut { publishers, subscribers, expected, received: counts.received, reach }
         });
-        let messages = counts.sent + counts.received;
-        let cpu_us_per_message =
-            (messages > 0).then(|| self.cpu as f64 / 1e3 / counts.received.max(counts.sent) as f64);
+        let messages = counts.sent.max(counts.received);
+        let cpu_us_per_message = (messages > 0).then(|| self.cpu as f64 / 1e3 / messages as f64);
         Report {
             schema_version: SCHEMA_VERSION,
             tool: concat!("towline ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -201,10 +198,7 @@ impl Outcome {
             duration_s,
             interrupted: self.interrupted,
             rate: Rate {
-                target: match self.round.pace {
-                    Pace::Open { rate, .. } => Some(rate),
-                    _ => None,
-                },
+                target,
                 achieved: per_second(counts.received),
                 sent: per_second(counts.sent),
                 bytes_sent: per_second(counts.bytes_sent),

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::clock::{Alarm, now};
 use super::connection::{Connection, End};
 use super::failure;
-use super::plan::{Pace, Plan};
+use super::plan::{Pace, Plan, SEED};
 use super::saturation::{Usage, UsageMeter};
 use super::schedule::{Schedule, Share};
 use super::tally::{Metric, Recorder, Tally};
@@ -356,7 +356,7 @@ impl Worker {
         self.measures.set((round.measures.start, round.measures.end));
         self.until.set(round.measures.end);
         self.left.set(round.messages.map_or(u64::MAX, |count| self.senders().of(count)));
-        self.open_loop.set(matches!(round.pace, Pace::Open { .. }));
+        self.open_loop.set(round.pace.rate().is_some());
         self.in_flight_wanted.set(match round.pace {
             Pace::Closed { in_flight } if self.plan.workload != Workload::Connect => {
                 Some(in_flight)
@@ -370,7 +370,7 @@ impl Worker {
                 let share = self.senders();
                 if share.own() > 0 {
                     let segment = self.plan.segment;
-                    let seed = self.plan.seed ^ (self.index as u64) << 32 ^ segment.index as u64;
+                    let seed = SEED ^ (self.index as u64) << 32 ^ segment.index as u64;
                     let schedule = Schedule::new(round.start, rate, share, arrival, seed);
                     match self.plan.workload {
                         Workload::Connect => self.knock(schedule, alarm).await?,
