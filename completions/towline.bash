@@ -723,7 +723,7 @@ _towline() {
             return 0
             ;;
         towline__subcmd__connect)
-            opts="-s -e -b -H -k -F -i -l -v -q -h -V --send --send-bin --send-file --ping --sleep --expect --expect-json --expect-bin --expect-none --expect-pong --capture --close --expect-close --within --reject --expect-status --expect-header --expect-no-header --expect-subprotocol --expect-extension --expect-tls --expect-cert-days --strict --count --report --junit --log --replay --speed --pretty --timestamps --show-control --timeout --wait-ready --reconnect --max-delay --max-retries --ok-close --frame --text --binary --linger --idle-timeout --max-message --connect-timeout --no-proxy --header --subprotocol --origin --host --user --bearer --cookie --ping-interval --ping-timeout --max-redirects --ca --client-cert --client-key --sni --alpn --insecure --pin --ssh-config --identity --login --passphrase-file --password-file --host-key-policy --known-hosts --ssh-keepalive --connections --nats-creds --nats-nkey --nats-token-file --max-children --stop-grace --verbose --quiet --color --help --version"
+            opts="-s -e -b -H -k -F -i -l -v -q -h -V --send --send-bin --send-file --ping --sleep --expect --expect-json --expect-bin --expect-none --expect-pong --capture --close --expect-close --within --reject --expect-status --expect-header --expect-no-header --expect-subprotocol --expect-extension --expect-tls --expect-cert-days --strict --count --report --junit --log --replay --speed --pretty --timestamps --show-control --timeout --wait-ready --reconnect --max-delay --max-retries --ok-close --frame --text --binary --linger --idle-timeout --max-message --connect-timeout --no-proxy --header --subprotocol --origin --host --user --bearer --cookie --ping-interval --ping-timeout --max-redirects --ca --client-cert --client-key --sni --alpn --insecure --pin --ssh-config --identity --login --passphrase-file --password-file --host-key-policy --known-hosts --ssh-keepalive --connections --nats-creds --nats-nkey --nats-token-file --max-children --stop-grace --compress --verbose --quiet --color --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1212,6 +1212,10 @@ _towline() {
                     return 0
                     ;;
                 --stop-grace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --compress)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1807,7 +1811,7 @@ _towline() {
             return 0
             ;;
         towline__subcmd__serve)
-            opts="-b -H -k -F -i -l -v -q -h -V --announce --on-listen --inetd --reuse-port --max-peers --max-handshakes --handshake-timeout --drain --access-log --route --static --page --no-page --no-status --allow-origin --allow-host --basic-auth --bearer-auth --max-header --reply --close-after --delay --name-from --slow --queue --history --cert --key --tls-self-signed --client-ca --authorized-keys --authorized-keys-dir --trusted-user-ca --host-key --allow-open --allow-listen --allow-peers --login-grace --max-auth-tries --max-startups --max-startups-per-source --max-failures-per-source --max-channels --banner --frame --text --binary --linger --idle-timeout --max-message --connect-timeout --no-proxy --header --subprotocol --origin --host --user --bearer --cookie --ping-interval --ping-timeout --max-redirects --ca --client-cert --client-key --sni --alpn --insecure --pin --ssh-config --identity --login --passphrase-file --password-file --host-key-policy --known-hosts --ssh-keepalive --connections --nats-creds --nats-nkey --nats-token-file --max-children --stop-grace --verbose --quiet --color --help --version"
+            opts="-b -H -k -F -i -l -v -q -h -V --announce --on-listen --inetd --reuse-port --max-peers --max-handshakes --handshake-timeout --drain --access-log --route --static --page --no-page --no-status --allow-origin --allow-host --basic-auth --bearer-auth --max-header --reply --close-after --delay --name-from --slow --queue --history --cert --key --tls-self-signed --client-ca --authorized-keys --authorized-keys-dir --trusted-user-ca --host-key --allow-open --allow-listen --allow-peers --login-grace --max-auth-tries --max-startups --max-startups-per-source --max-failures-per-source --max-channels --banner --frame --text --binary --linger --idle-timeout --max-message --connect-timeout --no-proxy --header --subprotocol --origin --host --user --bearer --cookie --ping-interval --ping-timeout --max-redirects --ca --client-cert --client-key --sni --alpn --insecure --pin --ssh-config --identity --login --passphrase-file --password-file --host-key-policy --known-hosts --ssh-keepalive --connections --nats-creds --nats-nkey --nats-token-file --max-children --stop-grace --compress --verbose --quiet --color --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2362,6 +2366,10 @@ _towline() {
                     return 0
                     ;;
                 --stop-grace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --compress)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -30,7 +30,7 @@ mod file;
 pub mod value;
 
 use file::FromFile;
-use value::{CloseSpec, Discreet, Header, Pin, Route, Size, duration, size};
+use value::{CloseSpec, Compress, Discreet, Header, Pin, Route, Size, duration, size};
 
 /// Join stdin, files, programs, TCP, TLS, Unix sockets, WebSockets and SSH into pipelines
 ///
@@ -284,6 +284,14 @@ pub struct ConnectArgs {
 
     #[command(flatten)]
     pub shared: SharedArgs,
+
+    /// Compress messages where the server does it too (permessage-deflate): `auto`, `off`, or 1 to 9
+    ///
+    /// A level is one of zlib's: a higher one takes more CPU time for less traffic. `auto` is quick. A
+    /// WebSocket that another hop stands on (ssh:, tls:) is not compressed, since what is encrypted
+    /// does not shrink.
+    #[arg(long, value_name = "LEVEL", default_value = "auto", help_heading = "WebSocket")]
+    pub compress: Compress,
 }
 
 /// Console, recording and replay
@@ -375,6 +383,14 @@ pub struct ServeArgs {
 
     #[command(flatten)]
     pub shared: SharedArgs,
+
+    /// Compress messages where the peer does it too (permessage-deflate): `auto`, `off`, or 1 to 9
+    ///
+    /// With `auto`, each message is compressed by itself, and a quiet peer takes no memory for it. A
+    /// level is one of zlib's: a higher one takes more CPU time for less traffic. With a level, a
+    /// message may refer to those before it, and each peer that agrees takes up to 400 KiB for it.
+    #[arg(long, value_name = "LEVEL", default_value = "off", help_heading = "WebSocket")]
+    pub compress: Compress,
 }
 
 /// Pass HTTP and WebSockets on to backends, and balance between them

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::accept::Peers;
 use crate::accept::proxy_header::Version;
 use crate::cli::bench::BenchArgs;
+use crate::cli::value::Compress;
 use crate::cli::{
     ConnectArgs, ConsoleArgs, EchoArgs, HttpArgs, HubArgs, ProxyArgs, ServeArgs, ServerArgs,
     ServerTlsArgs, SharedArgs, TunnelArgs,
@@ -31,6 +32,8 @@ pub struct Context {
     pub serve: Option<Serve>,
     /// The flags of the console, where this is `connect`.
     pub console: Option<ConsoleArgs>,
+    /// Whether WebSockets compress.
+    pub compress: Compress,
     /// Whether payload is kept from stdout: a probe with `--quiet`.
     pub mute: bool,
     /// Where connections are made from.
@@ -92,7 +95,8 @@ impl Context {
         let console = Some(args.console.clone());
         let (tls, echo) = (ServerTlsArgs::default(), EchoArgs::default());
         let mute = report::quiet() && !args.script.is_empty();
-        Self { console, mute, ..Self::new(args.shared.clone(), tls, echo, None) }
+        let compress = args.compress;
+        Self { console, mute, compress, ..Self::new(args.shared.clone(), tls, echo, None) }
     }
 
     /// For `serve`.
@@ -112,7 +116,8 @@ impl Context {
         };
         let cx = Self::new(args.shared.clone(), args.tls.clone(), args.echo.clone(), Some(serve));
         let hubs = Hubs::new(Some(args.hub.clone()), names_in(&args.ssh.authorized_keys)?);
-        Ok(Self { kill: CancellationToken::new(), hubs, ..cx })
+        let compress = args.compress;
+        Ok(Self { kill: CancellationToken::new(), hubs, compress, ..cx })
     }
 
     /// Runs `work`, says goodbye in the SSH sessions and waits until no child is left.
@@ -190,6 +195,7 @@ impl Context {
             hubs: Hubs::new(None, Names::default()),
             serve,
             console: None,
+            compress: Compress::Off,
             mute: false,
             local: Local::default(),
             send_proxy: None,

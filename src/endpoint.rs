@@ -38,7 +38,7 @@ mod web;
 mod ws;
 
 pub use proxy::Rule;
-pub use ws::Text;
+pub use ws::{Text, deflate};
 
 pub(crate) use bare::Bare;
 pub(crate) use exec::{Children, pass_on_lines, said};

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use crate::endpoint::deflate::Terms;
 use crate::http::Response;
 use crate::lock::lock;
 
@@ -27,6 +28,8 @@ pub struct Facts {
     pub body: String,
     /// The subprotocol that was granted.
     pub subprotocol: Option<String>,
+    /// What was agreed on about compression, if anything was.
+    pub compression: Option<Terms>,
     /// Why a sound 101 was not good enough, if it was not.
     pub unmet: Option<Term>,
     /// The last TLS session.

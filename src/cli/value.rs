@@ -118,6 +118,43 @@ impl FromStr for Header {
     }
 }
 
+/// Whether WebSocket messages are compressed (RFC 7692), and how well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compress {
+    /// Nothing is offered, nor granted.
+    #[default]
+    Off,
+    /// Where the peer does it too, for little CPU time and no memory of what was said before.
+    Auto,
+    /// Where the peer does it too, at a level of zlib's, 1 to 9.
+    Level(u8),
+}
+
+impl Compress {
+    /// The level of zlib's.
+    pub(crate) fn level(self) -> u8 {
+        match self {
+            Self::Off | Self::Auto => 1,
+            Self::Level(level) => level,
+        }
+    }
+}
+
+impl FromStr for Compress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self::Off),
+            "auto" => Ok(Self::Auto),
+            _ => match text.parse() {
+                Ok(level @ 1..=9) => Ok(Self::Level(level)),
+                _ => Err("auto, off, or a level of 1 to 9".into()),
+            },
+        }
+    }
+}
+
 /// Something that must not be printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use super::tcp::{HostPort, Tcp, authority_and_path};
 use super::{Call, Footing, Ground, Hop, Scheme, Shape};
 use crate::accept::Peer;
-use crate::cli::value::Secret;
+use crate::cli::value::{Compress, Secret};
 use crate::context::Context;
 use crate::duplex::{ByteStream, Duplex};
 use crate::error::Result;
 use crate::http::Request;
 
 mod client;
+pub mod deflate;
 pub(crate) mod handshake;
 mod read_ahead;
 mod server;
@@ -69,7 +70,14 @@ impl Scheme for Ws {
     }
 
     async fn connect(&self, ground: Ground, call: &Call<'_>) -> Result<Duplex> {
-        client::connect(self, ground, call).await
+        client::connect(self, ground, call, call.cx.compress).await
+    }
+
+    async fn carry(&self, ground: Ground, call: &Call<'_>) -> Result<Ground> {
+        let carrier = Call { near: Shape::Bytes, ..*call };
+        // What is encrypted does not shrink.
+        let carrying = client::connect(self, ground, &carrier, Compress::Off).await?;
+        Ok(Ground::Stream(carrying.into_bytes()))
     }
 
     fn socket(&self) -> Option<Hop> {
@@ -89,7 +97,7 @@ impl Scheme for Ws {
 impl Ws {
     /// Plays the client's part of the handshake, and leaves frames to the caller.
     pub(super) async fn upgrade(&self, ground: Ground, call: &Call<'_>) -> Result<Upgraded> {
-        client::upgrade(self, ground, call).await
+        client::upgrade(self, ground, call, call.cx.compress).await
     }
 
     /// A listener that stands on another one and takes every path.

@@ -9,6 +9,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::session::{Session, Stage};
 use super::tap::By;
+use crate::endpoint::deflate::Terms;
 use crate::error::{Error, Kind, Result};
 use crate::relay::Count;
 use crate::trace::{Facts, Phase, TlsFacts};
@@ -26,6 +27,7 @@ pub(super) struct Record {
     http: Option<Http>,
     subprotocol: Option<String>,
     extensions: Vec<String>,
+    compression: Option<Compression>,
     tls: Option<Tls>,
     ms: Times,
     sent: Moved,
@@ -40,6 +42,15 @@ struct Http {
     /// Names in lower case; values of one name are joined with commas.
     headers: BTreeMap<String, String>,
     body_head: Option<String>,
+}
+
+/// In the words of RFC 7692.
+#[derive(Debug, Serialize)]
+struct Compression {
+    server_no_context_takeover: bool,
+    client_no_context_takeover: bool,
+    server_max_window_bits: u8,
+    client_max_window_bits: u8,
 }
 
 #[derive(Debug, Serialize)]
@@ -112,6 +123,7 @@ impl Record {
             http: Http::of(facts),
             subprotocol: facts.subprotocol.clone(),
             extensions: extensions.map(str::to_owned).collect(),
+            compression: facts.compression.map(Compression::of),
             tls: facts.tls.as_ref().map(Tls::of),
             ms: Times {
                 dns: spent(Phase::Dns),
@@ -157,6 +169,17 @@ impl Http {
         }
         let body_head = (!facts.body.is_empty()).then(|| facts.body.clone());
         Some(Self { status: response.status, headers, body_head })
+    }
+}
+
+impl Compression {
+    fn of(Terms { server, client }: Terms) -> Self {
+        Self {
+            server_no_context_takeover: !server.kept,
+            client_no_context_takeover: !client.kept,
+            server_max_window_bits: server.bits,
+            client_max_window_bits: client.bits,
+        }
     }
 }
 

@@ -144,9 +144,9 @@ fn exit_7_for_a_subprotocol_that_is_not_granted_or_never_offered() {
     });
     connect(&server.ws("/")).run().code(7).stderr_has("mqtt was granted but never offered");
     let server = tcp_server(|tcp| {
-        let _ = Ws::accept_with(tcp, "Sec-WebSocket-Extensions: permessage-deflate\r\n").try_recv();
+        let _ = Ws::accept_with(tcp, "Sec-WebSocket-Extensions: x-own\r\n").try_recv();
     });
-    connect(&server.ws("/")).run().code(7).stderr_has("permessage-deflate was granted");
+    connect(&server.ws("/")).run().code(7).stderr_has("x-own was granted but never offered");
 }
 
 #[test]

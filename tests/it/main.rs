@@ -9,6 +9,8 @@ mod support;
 // One port for SSH, TLS, HTTP and WebSockets.
 mod any;
 mod bench;
+// permessage-deflate, frame by frame.
+mod compression;
 // The absences that ARCHITECTURE.md promises.
 mod architecture;
 // What `bench` makes of figures: gates, merged segments, comparisons.

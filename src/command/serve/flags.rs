@@ -1,5 +1,6 @@
 //! Flags that nothing in this run would heed. Who writes one counts on it, so they are refused.
 
+use crate::cli::value::Compress;
 use crate::cli::{EchoArgs, HttpArgs, HubArgs, ServeArgs, Slow, SshServerArgs, WsArgs};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Kind, Result};
@@ -54,6 +55,12 @@ pub(super) fn check(args: &ServeArgs, target: &Endpoint) -> Result<()> {
         (
             connects_websockets || listens_to_websockets,
             first(&[("--subprotocol", !args.shared.ws.subprotocol.is_empty())]),
+            "a WebSocket",
+            "",
+        ),
+        (
+            connects_websockets || listens_to_websockets,
+            first(&[("--compress", args.compress != Compress::Off)]),
             "a WebSocket",
             "",
         ),

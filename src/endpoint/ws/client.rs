@@ -10,7 +10,8 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::socket::Socket;
-use super::{BYTES, PLAIN, Scheme as _, Ws, carries_bytes, handshake};
+use super::{BYTES, PLAIN, Scheme as _, Ws, carries_bytes, deflate, handshake};
+use crate::cli::value::Compress;
 use crate::duplex::{ByteStream, Duplex};
 use crate::endpoint::{Call, Ground, Shape, proxy};
 use crate::error::{Error, Kind, Result};
@@ -27,8 +28,13 @@ const BODY: usize = 512;
 const BODY_TIME: Duration = Duration::from_secs(1);
 
 /// Connects, following redirects.
-pub(super) async fn connect(ws: &Ws, ground: Ground, call: &Call<'_>) -> Result<Duplex> {
-    let Upgraded { stream, read, bytes } = upgrade(ws, ground, call).await?;
+pub(super) async fn connect(
+    ws: &Ws,
+    ground: Ground,
+    call: &Call<'_>,
+    compress: Compress,
+) -> Result<Duplex> {
+    let Upgraded { stream, read, bytes } = upgrade(ws, ground, call, compress).await?;
     let socket = Socket::new(stream, read, Role::Client, bytes, call.cx);
     Ok(match bytes {
         true => Duplex::Bytes(framing::as_bytes(Box::new(socket))),
@@ -45,8 +51,14 @@ pub(in crate::endpoint) struct Upgraded {
     bytes: bool,
 }
 
-/// Plays the client's part of the handshake, following redirects.
-pub(super) async fn upgrade(ws: &Ws, ground: Ground, call: &Call<'_>) -> Result<Upgraded> {
+/// Plays the client's part of the handshake, following redirects. What is compressed on the wire
+/// is not on the stream that this returns.
+pub(super) async fn upgrade(
+    ws: &Ws,
+    ground: Ground,
+    call: &Call<'_>,
+    compress: Compress,
+) -> Result<Upgraded> {
     let mut ws = ws.clone();
     let mut redirects = call.cx.shared.ws.max_redirects;
     // Credentials are for the host they were given for, not for one that it names.
@@ -59,7 +71,7 @@ pub(super) async fn upgrade(ws: &Ws, ground: Ground, call: &Call<'_>) -> Result<
             Ground::Here => proxy::from_environment(ws.secure, &ws.host_port(), call).await?,
             ground => ground,
         };
-        match attempt(&ws, ground, trusted, &offered, call).await {
+        match attempt(&ws, ground, trusted, &offered, call, compress).await {
             Ok(Attempt::Open(upgraded)) => return Ok(upgraded),
             // A server that will have none of our own subprotocols has them left out.
             Err(error) if error.kind() == Kind::Status(400) && is_ours(&offered) && here => {
@@ -99,11 +111,12 @@ async fn attempt(
     trusted: bool,
     offered: &[String],
     call: &Call<'_>,
+    compress: Compress,
 ) -> Result<Attempt> {
     let mut stream = ws.open(ground, call).await?;
     let _upgrading = call.trace.enter(Phase::Upgrade);
     let key = generate_key();
-    let request = ws.request(&key, offered, trusted, call);
+    let request = ws.request(&key, offered, trusted, call, compress);
     stream.write_all(&request.to_bytes()).await.map_err(Error::lost)?;
     stream.flush().await.map_err(Error::lost)?;
 
@@ -121,13 +134,23 @@ async fn attempt(
         return refused(response, stream, buf, call).await;
     }
     handshake::check(&response, &key)?;
-    let granted = terms(&response, offered).map_err(|(term, error)| {
+    let unmet = |term, error| {
         call.trace.facts().unmet = Some(term);
         error
-    })?;
+    };
+    let compression = deflate::granted(&request.fields, &response.fields)
+        .map_err(|error| unmet(Term::Extension, error))?;
+    let granted = subprotocol(&response, offered).map_err(|it| unmet(Term::Subprotocol, it))?;
+    call.trace.facts().compression = compression;
     call.trace.facts().subprotocol = granted.map(str::to_owned);
     let bytes = granted == Some(BYTES);
-    Ok(Attempt::Open(Upgraded { stream, read: buf.to_vec(), bytes }))
+    let mut read = buf.to_vec();
+    if let Some(terms) = &compression {
+        report::verbose(format_args!("{ws:#}: compressing, {terms}"));
+        let (early, max) = (std::mem::take(&mut read), call.cx.shared.join.max_message);
+        stream = deflate::over(stream, &early, deflate::End::Client, terms, compress, max);
+    }
+    Ok(Attempt::Open(Upgraded { stream, read, bytes }))
 }
 
 /// What answered is not a WebSocket server that keeps to HTTP.
@@ -153,7 +176,14 @@ fn is_ours(offered: &[String]) -> bool {
 }
 
 impl Ws {
-    fn request(&self, key: &str, offered: &[String], trusted: bool, call: &Call<'_>) -> Request {
+    fn request(
+        &self,
+        key: &str,
+        offered: &[String],
+        trusted: bool,
+        call: &Call<'_>,
+        compress: Compress,
+    ) -> Request {
         let args = &call.cx.shared.ws;
         let mut fields = Fields::default();
         let host = args.host.clone().filter(|_| trusted).unwrap_or_else(|| self.authority());
@@ -164,6 +194,9 @@ impl Ws {
         fields.push("Sec-WebSocket-Key", key);
         if !offered.is_empty() {
             fields.push("Sec-WebSocket-Protocol", offered.join(", "));
+        }
+        if compress != Compress::Off {
+            fields.push(deflate::FIELD, deflate::offer());
         }
         if let Some(origin) = &args.origin {
             fields.push("Origin", origin.clone());
@@ -216,31 +249,24 @@ fn decoded(login: &str) -> String {
     percent_encoding::percent_decode_str(login).decode_utf8_lossy().into_owned()
 }
 
-/// Checks what a sound 101 agrees to, and returns the subprotocol it grants.
-fn terms<'a>(response: &'a Response, offered: &[String]) -> Result<Option<&'a str>, (Term, Error)> {
-    let bad = |term, what: String| Err((term, Error::new(Kind::Handshake, what)));
-    let fields = &response.fields;
-    if let Some(extension) = fields.list("Sec-WebSocket-Extensions").next() {
-        let what = format!("the extension {extension} was granted but never offered");
-        return bad(Term::Extension, what);
-    }
-    let mut granted = fields.list("Sec-WebSocket-Protocol");
+/// The subprotocol that a sound 101 grants.
+fn subprotocol<'a>(response: &'a Response, offered: &[String]) -> Result<Option<&'a str>> {
+    let bad = |what: String| Err(Error::new(Kind::Handshake, what));
+    let mut granted = response.fields.list("Sec-WebSocket-Protocol");
     match (granted.next(), granted.next()) {
         // Some servers send back what they were offered, as it is.
         (Some(PLAIN), Some(BYTES)) if is_ours(offered) => Ok(None),
-        (Some(_), Some(_)) => {
-            bad(Term::Subprotocol, "more than one subprotocol was granted".into())
-        }
+        (Some(_), Some(_)) => bad("more than one subprotocol was granted".into()),
         (Some(one), None) if !offered.iter().any(|it| it == one) => {
-            bad(Term::Subprotocol, format!("the subprotocol {one} was granted but never offered"))
+            bad(format!("the subprotocol {one} was granted but never offered"))
         }
         (None, _) if !offered.is_empty() && !is_ours(offered) => {
             let error = Error::new(
                 Kind::Handshake,
                 format!("no subprotocol of {} was granted", offered.join(", ")),
             );
-            let hint = "the server does not know it; leave out --subprotocol to connect without";
-            Err((Term::Subprotocol, error.hint(hint)))
+            Err(error
+                .hint("the server does not know it; leave out --subprotocol to connect without"))
         }
         (granted, _) => Ok(granted),
     }

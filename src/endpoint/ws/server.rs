@@ -7,14 +7,16 @@ use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::socket::Socket;
-use super::{BYTES, Ws, carries_bytes, handshake};
+use super::{BYTES, Ws, carries_bytes, deflate, handshake};
 use crate::accept::{Peer, in_time};
+use crate::cli::value::Compress;
 use crate::context::Context;
 use crate::duplex::{ByteStream, Duplex};
 use crate::endpoint::Shape;
 use crate::error::{Error, Kind, Result};
 use crate::framing;
 use crate::http::{self, Request, Response};
+use crate::report;
 use crate::site::{self, Answer, Verdict};
 
 /// Answers requests until one becomes a WebSocket.
@@ -87,12 +89,24 @@ pub(super) async fn upgrade(
     if let Some(granted) = &granted {
         response = response.with("Sec-WebSocket-Protocol", granted);
     }
+    // What another handshake follows over its bytes is encrypted, and does not shrink.
+    let compress = if peer.carries { Compress::Off } else { cx.compress };
+    let compression = deflate::grant(compress, &request.fields);
+    if let Some(grant) = &compression {
+        response = response.with(deflate::FIELD, &grant.answer);
+    }
     stream.write_all(&response.to_bytes()).await.map_err(Error::lost)?;
     stream.flush().await.map_err(Error::lost)?;
+    let mut read = read.to_vec();
+    if let Some(deflate::Grant { terms, .. }) = &compression {
+        report::verbose(format_args!("{}: compressing, {terms}", peer.address));
+        let (early, max) = (std::mem::take(&mut read), cx.shared.join.max_message);
+        stream = deflate::over(stream, &early, deflate::End::Server, terms, compress, max);
+    }
     let bytes = granted.as_deref() == Some(BYTES);
     peer.subprotocol = granted;
     peer.request = Some(Arc::new(request));
-    let socket = Socket::new(stream, read.to_vec(), Role::Server, bytes, cx);
+    let socket = Socket::new(stream, read, Role::Server, bytes, cx);
     Ok(match bytes {
         true => Duplex::Bytes(framing::as_bytes(Box::new(socket))),
         false => Duplex::Messages(Box::new(socket)),

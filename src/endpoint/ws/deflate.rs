@@ -1,0 +1,214 @@
+//! permessage-deflate (RFC 7692), as a stream of bytes below the protocol library, which knows no
+//! extensions: it is given plain frames, and what it sends as plain frames is compressed.
+//!
+//! All rules of RFC 6455 stay with the library. A frame that breaks one is left as it is.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::coop;
+
+use crate::cli::value::Compress;
+use crate::duplex::{ByteStream, Close, Io};
+use crate::error::{Error, Result};
+use codec::{Compressor, Inflater};
+use inbound::{Inbound, Step};
+use outbound::Outbound;
+
+mod codec;
+mod head;
+mod inbound;
+mod outbound;
+mod terms;
+
+pub(super) use terms::{FIELD, Grant, grant, granted, offer};
+pub use terms::{Terms, Window};
+
+/// How much is read at once, in bytes.
+const READ: usize = 16 << 10;
+
+/// Which end of the connection this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It masks what it sends.
+    Client,
+    /// It does not.
+    Server,
+}
+
+/// A stream of frames, as it looks to somebody who does not know the extension. `early` was read of
+/// it with the handshake; a message may be inflated to `max` bytes.
+pub fn over(
+    stream: ByteStream,
+    early: &[u8],
+    end: End,
+    terms: &Terms,
+    compress: Compress,
+    max: usize,
+) -> ByteStream {
+    let (ours, theirs) = match end {
+        End::Client => (terms.client, terms.server),
+        End::Server => (terms.server, terms.client),
+    };
+    let inflater = Inflater::new(theirs.bits, theirs.kept);
+    ByteStream::other(Deflated {
+        stream,
+        inbound: Inbound::new(inflater, end == End::Server, max),
+        input: early.into(),
+        outbound: Outbound::new(Compressor::new(compress.level(), ours.bits, ours.kept)),
+        output: Vec::new(),
+        written: 0,
+    })
+}
+
+struct Deflated {
+    stream: ByteStream,
+    inbound: Inbound,
+    /// What was read and not looked at.
+    input: BytesMut,
+    outbound: Outbound,
+    /// What is to be written, and how much of it was.
+    output: Vec<u8>,
+    written: usize,
+}
+
+impl Deflated {
+    fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.written < self.output.len() {
+            let rest = &self.output[self.written..];
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.written += written,
+            }
+        }
+        (self.output, self.written) = (Vec::new(), 0);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for Deflated {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        // A few bytes may inflate to very many without a look at the socket below.
+        let coop = ready!(coop::poll_proceed(cx));
+        let this = self.get_mut();
+        let mut put = |bytes: &[u8], most: u64| {
+            let len = bytes.len().min(buf.remaining());
+            let len = usize::try_from(most).map_or(len, |most| most.min(len));
+            buf.put_slice(&bytes[..len]);
+            len
+        };
+        loop {
+            match this.inbound.step(&mut this.input).map_err(io::Error::other)? {
+                Step::Ready => {
+                    this.inbound.hand_on(|frame| put(frame, u64::MAX));
+                    break;
+                }
+                Step::Pass(left) if !this.input.is_empty() => {
+                    let len = put(&this.input, left);
+                    this.input.advance(len);
+                    this.inbound.passed(len);
+                    break;
+                }
+                Step::Pass(left) => {
+                    this.input = BytesMut::new();
+                    let len = usize::try_from(left).unwrap_or(usize::MAX).min(buf.remaining());
+                    let mut part = ReadBuf::new(buf.initialize_unfilled_to(len));
+                    ready!(Pin::new(&mut this.stream).poll_read(cx, &mut part))?;
+                    let len = part.filled().len();
+                    buf.advance(len);
+                    this.inbound.passed(len);
+                    break;
+                }
+                Step::Read => {
+                    if this.input.is_empty() {
+                        this.input = BytesMut::new();
+                    }
+                    // Nothing is kept for a peer that says nothing.
+                    let mut scratch = [const { MaybeUninit::uninit() }; READ];
+                    let mut read = ReadBuf::uninit(&mut scratch);
+                    ready!(Pin::new(&mut this.stream).poll_read(cx, &mut read))?;
+                    if read.filled().is_empty() {
+                        break;
+                    }
+                    this.input.extend_from_slice(read.filled());
+                }
+            }
+        }
+        coop.made_progress();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Deflated {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let coop = ready!(coop::poll_proceed(cx));
+        let this = self.get_mut();
+        ready!(this.poll_output(cx))?;
+        let passes = usize::try_from(this.outbound.passes()).unwrap_or(usize::MAX).min(buf.len());
+        let taken = if passes > 0 {
+            let written = ready!(Pin::new(&mut this.stream).poll_write(cx, &buf[..passes]))?;
+            this.outbound.passed(written);
+            written
+        } else {
+            let taken = this.outbound.take(buf, &mut this.output).map_err(io::Error::other)?;
+            // What does not go now goes with the next write, or with a flush.
+            if let Poll::Ready(Err(error)) = this.poll_output(cx) {
+                return Poll::Ready(Err(error));
+            }
+            taken
+        };
+        coop.made_progress();
+        Poll::Ready(Ok(taken))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_output(cx))?;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_output(cx))?;
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl Io for Deflated {
+    fn abort(&mut self, why: &Error) {
+        self.stream.abort(why);
+    }
+
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.stream.poll_finish(cx)
+    }
+
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<Result<Close>> {
+        self.stream.poll_left(cx)
+    }
+
+    fn poll_deaf(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        self.stream.poll_deaf(cx)
+    }
+
+    fn check(&mut self, cx: &mut Context<'_>) -> Result<()> {
+        self.stream.check(cx)
+    }
+
+    fn endless(&self) -> bool {
+        self.stream.endless()
+    }
+}
+
+#[cfg(test)]
+mod tests;
