@@ -196,6 +196,20 @@ fn every_byte_gets_through_a_front_end() {
     }
 }
 
+#[test]
+fn compression_gets_through_a_front_end() {
+    let server = Towline::serve(["ws://127.0.0.1:0/", "echo:", "--compress=6"]);
+    let said = "what is said again and again ".repeat(10_000);
+    for kind in KINDS {
+        let front = kind.before(&server);
+        let run = Towline::connect([&front.address, "--count=1"])
+            .args(["--expect-extension", "permessage-deflate"])
+            .stdin(said.clone())
+            .run();
+        run.code(0).stdout_bytes(format!("{said}\n"));
+    }
+}
+
 /// The front end cuts what is quiet for a second. Two connections that are cut one after the other
 /// show that the third, which is pinged, was quiet for longer.
 #[test]

@@ -74,6 +74,9 @@ mod interop_bench_reports;
 // The test page in a real browser.
 #[cfg(feature = "interop")]
 mod interop_chromium;
+// permessage-deflate with other libraries, a browser, and front ends in between.
+#[cfg(feature = "interop")]
+mod interop_compression;
 // nginx and HAProxy between two towlines.
 #[cfg(feature = "interop")]
 mod interop_frontends;

@@ -1,14 +1,17 @@
 """A client of the `websockets` package that asserts what a server does.
 
-Usage: websockets_client.py echo|hub|exec URL
+Usage: websockets_client.py echo|deflate|hub|exec URL
 """
 
 import asyncio
+import itertools
+import json
 import os
 import sys
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
 
 async def echo(url):
@@ -26,6 +29,26 @@ async def echo(url):
         await (await ws.ping(b"are you there"))
         await ws.close(4001, "enough")
         assert ws.protocol.close_rcvd.code == 4001, ws.protocol.close_rcvd
+
+
+async def deflate(url):
+    """Every parameter that can be offered, and messages around the limits of frames and windows."""
+    record = json.dumps({"n": list(range(40)), "name": "a record among many"})
+    texts = [(record * (n // len(record) + 1))[:n] for n in (0, 1, 64, 126, 1000, 70_000, 2_000_000)]
+    noise = [os.urandom(n) for n in (1, 64, 1000, 70_000, 2_000_000)]
+    offers = itertools.product((False, True), (False, True), (None, 8, 9, 12, 15), (True, 9, 15))
+    for server_alone, client_alone, server_bits, client_bits in offers:
+        offer = ClientPerMessageDeflateFactory(server_alone, client_alone, server_bits, client_bits)
+        async with connect(url, extensions=[offer], compression=None, max_size=None) as ws:
+            [extension] = ws.protocol.extensions
+            assert server_bits is None or extension.remote_max_window_bits <= server_bits
+            # Two of each refer to each other, if they may.
+            few = texts[:4] + noise[:3]
+            for message in (few if server_bits or client_alone else texts + noise) * 2:
+                await ws.send(message)
+                assert await ws.recv() == message, offer
+            await ws.send([record, record, "", record])
+            assert await ws.recv() == record * 3
 
 
 CALL = "anybody there?"
@@ -77,4 +100,4 @@ async def exec(url):
             raise AssertionError("the child goes on")
 
 
-asyncio.run({"echo": echo, "hub": hub, "exec": exec}[sys.argv[1]](sys.argv[2]))
+asyncio.run({"echo": echo, "deflate": deflate, "hub": hub, "exec": exec}[sys.argv[1]](sys.argv[2]))

@@ -62,6 +62,7 @@ pub fn over(
         outbound: Outbound::new(Compressor::new(compress.level(), ours.bits, ours.kept)),
         output: Vec::new(),
         written: 0,
+        tired: false,
     })
 }
 
@@ -74,6 +75,8 @@ struct Deflated {
     /// What is to be written, and how much of it was.
     output: Vec<u8>,
     written: usize,
+    /// As much was compressed as may be at once.
+    tired: bool,
 }
 
 impl Deflated {
@@ -153,9 +156,13 @@ impl AsyncWrite for Deflated {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let coop = ready!(coop::poll_proceed(cx));
         let this = self.get_mut();
         ready!(this.poll_output(cx))?;
+        if std::mem::take(&mut this.tired) {
+            // It is for whoever reads from this stream to go on now.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let passes = usize::try_from(this.outbound.passes()).unwrap_or(usize::MAX).min(buf.len());
         let taken = if passes > 0 {
             let written = ready!(Pin::new(&mut this.stream).poll_write(cx, &buf[..passes]))?;
@@ -163,13 +170,13 @@ impl AsyncWrite for Deflated {
             written
         } else {
             let taken = this.outbound.take(buf, &mut this.output).map_err(io::Error::other)?;
+            this.tired = taken >= outbound::PIECE;
             // What does not go now goes with the next write, or with a flush.
             if let Poll::Ready(Err(error)) = this.poll_output(cx) {
                 return Poll::Ready(Err(error));
             }
             taken
         };
-        coop.made_progress();
         Poll::Ready(Ok(taken))
     }
 

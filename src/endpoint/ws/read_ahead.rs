@@ -25,11 +25,26 @@ pub(super) struct ReadAhead {
     busy: bool,
     /// Something was taken from us since somebody last asked.
     written: bool,
+    /// What is written now is written on the way to read.
+    reading: bool,
 }
 
 impl ReadAhead {
     pub(super) fn new(stream: ByteStream) -> Self {
-        Self { stream, ahead: BytesMut::new(), busy: false, written: false }
+        Self { stream, ahead: BytesMut::new(), busy: false, written: false, reading: false }
+    }
+
+    /// While it is read, the library sends Pongs as well. One that a peer does not take any more is
+    /// no reason not to hear its last words, so that writing seems to wait when it fails.
+    pub(super) fn set_reading(&mut self, reading: bool) {
+        self.reading = reading;
+    }
+
+    fn unless_reading<T>(&self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        match outcome {
+            Poll::Ready(Err(_)) if self.reading => Poll::Pending,
+            outcome => outcome,
+        }
     }
 
     /// Whether anything was written since this was last asked.
@@ -76,13 +91,15 @@ impl AsyncWrite for ReadAhead {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf));
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        let written = ready!(self.unless_reading(written));
         self.written |= written.is_ok();
         Poll::Ready(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.unless_reading(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

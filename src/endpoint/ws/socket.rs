@@ -174,7 +174,12 @@ impl Socket {
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message>>> {
         let this = self;
         let received = match this.poll_pongs(cx) {
-            Poll::Ready(Ok(())) => this.ws.poll_next_unpin(cx),
+            Poll::Ready(Ok(())) => {
+                this.ws.get_mut().set_reading(true);
+                let received = this.ws.poll_next_unpin(cx);
+                this.ws.get_mut().set_reading(false);
+                received
+            }
             Poll::Ready(Err(fault)) => Poll::Ready(Some(Err(fault))),
             Poll::Pending => Poll::Pending,
         };

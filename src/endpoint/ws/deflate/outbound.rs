@@ -11,8 +11,11 @@ use crate::error::{Error, Kind, Result};
 const SHORTEST: u64 = 64;
 
 /// How much is compressed at once, in bytes: a message that is longer is sent in several frames,
-/// so that a connection takes turns with others.
-const PIECE: usize = 1 << 20;
+/// and what the peer says meanwhile is heard.
+pub(super) const PIECE: usize = 256 << 10;
+
+/// How much of a message is compressed to see whether it shrinks, in bytes.
+const SAMPLE: usize = 64 << 10;
 
 /// How much is gathered before it is written, in bytes.
 const ENOUGH: usize = 64 << 10;
@@ -96,8 +99,9 @@ impl Outbound {
                     len
                 }
                 State::Payload { head, left } => {
-                    let len = fitting(left, rest.len()).min(budget);
-                    budget -= len;
+                    let most = if self.message == Message::Undecided { SAMPLE } else { budget };
+                    let len = fitting(left, rest.len()).min(most);
+                    budget = budget.saturating_sub(len);
                     self.payload(head, left, &rest[..len], out)?;
                     len
                 }

@@ -101,10 +101,11 @@ fn write(plain: &[u8], piece: usize, end: End, terms: &Terms, compress: Compress
     let mut cx = Context::from_waker(Waker::noop());
     for mut piece in plain.chunks(piece) {
         while !piece.is_empty() {
-            let Poll::Ready(Ok(taken)) = Pin::new(&mut stream).poll_write(&mut cx, piece) else {
-                unreachable!("it takes whatever comes")
-            };
-            piece = &piece[taken..];
+            match Pin::new(&mut stream).poll_write(&mut cx, piece) {
+                Poll::Ready(taken) => piece = &piece[taken.unwrap()..],
+                // It has compressed much at once, and takes no second break.
+                Poll::Pending => {}
+            }
         }
     }
     assert!(Pin::new(&mut stream).poll_flush(&mut cx).is_ready());
@@ -325,7 +326,8 @@ fn what_shrinks_is_compressed() {
     let sent = frames(&wire);
     let heads: Vec<_> = sent.iter().map(|(first, ..)| *first).collect();
     // So that others get their turn.
-    assert_eq!(heads, [0x01 | RSV1, 0x00, 0x80, TEXT | RSV1]);
+    assert_eq!(heads[..3], [0x01 | RSV1, 0x00, 0x00]);
+    assert_eq!(heads[heads.len() - 2..], [0x80, TEXT | RSV1]);
     assert!(sent.iter().all(|(_, masked, _)| *masked));
     let keys: Vec<_> = wire.windows(4).filter(|it| *it == KEY).collect();
     assert!(keys.len() <= 2, "a key masks more than one frame");
