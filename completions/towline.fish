@@ -116,7 +116,7 @@ complete -c towline -n "__fish_towline_using_subcommand connect" -l nats-nkey -d
 complete -c towline -n "__fish_towline_using_subcommand connect" -l nats-token-file -d 'Log in with the token in FILE' -r -F
 complete -c towline -n "__fish_towline_using_subcommand connect" -l max-children -d 'How many children of exec:, sh: and pty: may run at once' -r
 complete -c towline -n "__fish_towline_using_subcommand connect" -l stop-grace -d 'How long a child has to stop after each of: end of input, SIGHUP, SIGTERM; then SIGKILL' -r
-complete -c towline -n "__fish_towline_using_subcommand connect" -l compress -d 'Offer to compress WebSocket messages (permessage-deflate); a LEVEL of 1 to 9 takes more CPU time for less traffic' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l compress -d 'Compress messages where the server does it too (permessage-deflate): `auto`, `off`, or 1 to 9' -r
 complete -c towline -n "__fish_towline_using_subcommand connect" -l color -d 'When to use colours; NO_COLOR is respected' -r -f -a "auto\t'On a terminal'
 always\t'Everywhere'
 never\t'Nowhere'"
@@ -218,7 +218,7 @@ complete -c towline -n "__fish_towline_using_subcommand serve" -l nats-nkey -d '
 complete -c towline -n "__fish_towline_using_subcommand serve" -l nats-token-file -d 'Log in with the token in FILE' -r -F
 complete -c towline -n "__fish_towline_using_subcommand serve" -l max-children -d 'How many children of exec:, sh: and pty: may run at once' -r
 complete -c towline -n "__fish_towline_using_subcommand serve" -l stop-grace -d 'How long a child has to stop after each of: end of input, SIGHUP, SIGTERM; then SIGKILL' -r
-complete -c towline -n "__fish_towline_using_subcommand serve" -l compress -d 'Compress WebSocket messages for peers that offer it (permessage-deflate), and offer it to a target; a LEVEL of 1 to 9 takes more CPU time and memory for less traffic' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l compress -d 'Compress messages where the peer does it too (permessage-deflate): `auto`, `off`, or 1 to 9' -r
 complete -c towline -n "__fish_towline_using_subcommand serve" -l color -d 'When to use colours; NO_COLOR is respected' -r -f -a "auto\t'On a terminal'
 always\t'Everywhere'
 never\t'Nowhere'"

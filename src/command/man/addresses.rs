@@ -15,6 +15,7 @@ pub(in crate::command) fn page() -> Page {
     parts.extend(frames());
     parts.extend(ends());
     parts.extend(streams());
+    parts.extend(compression());
     parts.extend(programs());
     parts.extend(proxies());
     parts.extend(one_port());
@@ -186,6 +187,59 @@ fn streams() -> Vec<Part> {
              stream. `towline.v0` stands for plain messages, so that a foreign server that grants \
              whatever is offered first grants those; that a peer understands the empty message \
              is never assumed.",
+        ),
+    ]
+}
+
+fn compression() -> Vec<Part> {
+    vec![
+        Part::Section("COMPRESSION"),
+        Part::text(
+            "WebSocket messages are compressed (permessage-deflate, RFC 7692) where both ends agree. \
+             `connect` offers it, unless there is `--compress off`; `serve` grants it, and offers it \
+             to a target, with `--compress auto` or a level. An offer of your own, as in `-H \
+             'Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=10'`, takes the \
+             place of ours. `-v` and `--report json` say what was agreed on, `--expect-extension` \
+             checks it.",
+        ),
+        Part::Terms(
+            [
+                (
+                    "--compress auto",
+                    "As `connect`: quickly (level 1), and as the server likes it. As `serve`: so that \
+                     messages do not refer to each other, in both directions \
+                     (`server_no_context_takeover`, `client_no_context_takeover`). A peer that is \
+                     quiet takes no memory for it then.",
+                ),
+                (
+                    "--compress 1 ... 9",
+                    "At that level of zlib's. Messages may refer to those before them, unless the \
+                     peer wants otherwise: short ones that are alike shrink to a few bytes. A peer \
+                     of `serve` takes up to 400 KiB for it: 40 KiB for what it compresses itself, the \
+                     rest for what is compressed for it.",
+                ),
+            ]
+            .map(|(term, meaning)| (term.to_owned(), meaning.to_owned()))
+            .into(),
+        ),
+        Part::text(
+            "`--max-message` limits a message as it is once it is inflated. One that is longer is \
+             answered with 1009 when it gets there, and no more than that is held of it; but a peer \
+             gets there with a thousandth of it on the wire. What cannot be inflated is answered with \
+             1007.",
+        ),
+        Part::text(
+            "Messages of less than 64 bytes, or 256 where they do not refer to each other, and those \
+             that would not shrink, are sent as they are; so are all where a peer wants a window of 256 bytes (`..._max_window_bits=8`), which \
+             zlib does not have. A WebSocket that another hop stands on (`wss://edge,ssh://box`) is \
+             not compressed: what is encrypted does not shrink. A hub compresses what is said for each \
+             of its peers anew. `proxy` leaves compression to the \
+             two ends, `bench` and `tunnel` do not compress.",
+        ),
+        Part::text(
+            "How far a message shrinks tells something of what is in it, also to who sees it \
+             encrypted. Do not compress where a stranger can have his own words sent beside a \
+             secret.",
         ),
     ]
 }

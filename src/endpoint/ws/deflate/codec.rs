@@ -133,6 +133,11 @@ impl Compressor {
         (bits >= NARROWEST).then_some(Self { shape, kept, state: None })
     }
 
+    /// What a message has to have for it to gain something, in bytes.
+    pub(super) fn shortest(&self) -> u64 {
+        if self.kept { 64 } else { 256 }
+    }
+
     /// Compresses a part of a message; without the end that all messages have if it is the last.
     pub(super) fn compress(&mut self, data: &[u8], last: bool) -> Vec<u8> {
         if data.is_empty() {

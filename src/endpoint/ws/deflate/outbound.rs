@@ -7,9 +7,6 @@ use super::codec::Compressor;
 use super::head::{self, Head, Part};
 use crate::error::{Error, Kind, Result};
 
-/// Messages that are shorter, in bytes, gain nothing.
-const SHORTEST: u64 = 64;
-
 /// How much is compressed at once, in bytes: a message that is longer is sent in several frames,
 /// and what the peer says meanwhile is heard.
 pub(super) const PIECE: usize = 256 << 10;
@@ -131,7 +128,8 @@ impl Outbound {
             return data.len();
         };
         self.head = Vec::new();
-        let shrinks = self.compressor.is_some() && (!head.is_last() || head.len >= SHORTEST);
+        let shortest = self.compressor.as_ref().map(Compressor::shortest);
+        let shrinks = shortest.is_some_and(|shortest| !head.is_last() || head.len >= shortest);
         self.message = match (head.part(), self.message) {
             (Part::Start { .. }, _) if shrinks => Message::Undecided,
             (Part::Start { .. }, _) => Message::Plain,
