@@ -64,7 +64,8 @@ impl Lines {
             0x15 => self.erase(usize::MAX, echo),
             0x17 => {
                 let kept = self.line.trim_end();
-                let kept = kept.rfind(char::is_whitespace).map_or(0, |at| at + 1);
+                let last_word = kept.rsplit(char::is_whitespace).next().unwrap_or_default();
+                let kept = kept.len() - last_word.len();
                 self.erase(self.line[kept..].chars().count(), echo);
             }
             // ^R shows the line again.
@@ -166,6 +167,7 @@ mod tests {
         assert_eq!(typed("é\x08x\r".as_bytes()).0, [text("x\n")]);
         assert_eq!(typed(b"all\x15x\r").0, [text("x\n")]);
         assert_eq!(typed(b"one two \x17x\r").0, [text("one x\n")]);
+        assert_eq!(typed("one\u{a0}two\x17x\r".as_bytes()).0, [text("one\u{a0}x\n")]);
         assert_eq!(typed(b"\x7f\x15\x17\r"), (vec![text("\n")], "\r\n".into()));
     }
 
