@@ -63,7 +63,7 @@ pub(super) async fn upgrade(
     let mut redirects = call.cx.shared.ws.max_redirects;
     // Credentials are for the host they were given for, not for one that it names.
     let mut trusted = true;
-    let mut offered = offers(call);
+    let mut offered = Offers::new(call, compress);
     let here = matches!(ground, Ground::Here);
     let mut ground = Some(ground);
     loop {
@@ -71,11 +71,11 @@ pub(super) async fn upgrade(
             Ground::Here => proxy::from_environment(ws.secure, &ws.host_port(), call).await?,
             ground => ground,
         };
-        match attempt(&ws, ground, trusted, &offered, call, compress).await {
+        match attempt(&ws, ground, trusted, &offered, call).await {
             Ok(Attempt::Open(upgraded)) => return Ok(upgraded),
             // A server that will have none of our own subprotocols has them left out.
-            Err(error) if error.kind() == Kind::Status(400) && is_ours(&offered) && here => {
-                offered.clear();
+            Err(error) if error.kind() == Kind::Status(400) && offered.are_ours() && here => {
+                offered.subprotocols.clear();
             }
             Err(error) => return Err(error),
             Ok(Attempt::Redirect(to)) if here && redirects > 0 => {
@@ -109,14 +109,13 @@ async fn attempt(
     ws: &Ws,
     ground: Ground,
     trusted: bool,
-    offered: &[String],
+    offered: &Offers,
     call: &Call<'_>,
-    compress: Compress,
 ) -> Result<Attempt> {
     let mut stream = ws.open(ground, call).await?;
     let _upgrading = call.trace.enter(Phase::Upgrade);
     let key = generate_key();
-    let request = ws.request(&key, offered, trusted, call, compress);
+    let request = ws.request(&key, offered, trusted, call);
     stream.write_all(&request.to_bytes()).await.map_err(Error::lost)?;
     stream.flush().await.map_err(Error::lost)?;
 
@@ -134,21 +133,34 @@ async fn attempt(
         return refused(response, stream, buf, call).await;
     }
     handshake::check(&response, &key)?;
+    agreed(ws, &request, &response, offered, stream, buf.to_vec(), call)
+}
+
+/// Takes what a sound answer grants of what a request offers.
+fn agreed(
+    ws: &Ws,
+    request: &Request,
+    response: &Response,
+    offered: &Offers,
+    mut stream: ByteStream,
+    mut read: Vec<u8>,
+    call: &Call<'_>,
+) -> Result<Attempt> {
     let unmet = |term, error| {
         call.trace.facts().unmet = Some(term);
         error
     };
     let compression = deflate::granted(&request.fields, &response.fields)
         .map_err(|error| unmet(Term::Extension, error))?;
-    let granted = subprotocol(&response, offered).map_err(|it| unmet(Term::Subprotocol, it))?;
+    let granted = subprotocol(response, offered).map_err(|it| unmet(Term::Subprotocol, it))?;
     call.trace.facts().compression = compression;
     call.trace.facts().subprotocol = granted.map(str::to_owned);
     let bytes = granted == Some(BYTES);
-    let mut read = buf.to_vec();
     if let Some(terms) = &compression {
         report::verbose(format_args!("{ws:#}: compressing, {terms}"));
         let (early, max) = (std::mem::take(&mut read), call.cx.shared.join.max_message);
-        stream = deflate::over(stream, &early, deflate::End::Client, terms, compress, max);
+        let end = deflate::End::Client;
+        stream = deflate::over(stream, &early, end, terms, offered.compress, max);
     }
     Ok(Attempt::Open(Upgraded { stream, read, bytes }))
 }
@@ -161,29 +173,31 @@ fn wrong(error: Error) -> Error {
     }
 }
 
-/// The subprotocols to offer. One that is ours is never offered beside the user's own, whose
-/// server would have to choose between them.
-fn offers(call: &Call<'_>) -> Vec<String> {
-    match call.near == Shape::Bytes && carries_bytes(call.cx) {
-        true => vec![PLAIN.to_owned(), BYTES.to_owned()],
-        false => call.cx.shared.ws.subprotocol.clone(),
+/// What is to be agreed on.
+struct Offers {
+    /// One that is ours is never offered beside the user's own, whose server would have to choose
+    /// between them.
+    subprotocols: Vec<String>,
+    compress: Compress,
+}
+
+impl Offers {
+    fn new(call: &Call<'_>, compress: Compress) -> Self {
+        let subprotocols = match call.near == Shape::Bytes && carries_bytes(call.cx) {
+            true => vec![PLAIN.to_owned(), BYTES.to_owned()],
+            false => call.cx.shared.ws.subprotocol.clone(),
+        };
+        Self { subprotocols, compress }
+    }
+
+    /// Whether the subprotocols are not the user's.
+    fn are_ours(&self) -> bool {
+        self.subprotocols.first().is_some_and(|first| first == PLAIN)
     }
 }
 
-/// Whether the offer is not the user's.
-fn is_ours(offered: &[String]) -> bool {
-    offered.first().is_some_and(|first| first == PLAIN)
-}
-
 impl Ws {
-    fn request(
-        &self,
-        key: &str,
-        offered: &[String],
-        trusted: bool,
-        call: &Call<'_>,
-        compress: Compress,
-    ) -> Request {
+    fn request(&self, key: &str, offered: &Offers, trusted: bool, call: &Call<'_>) -> Request {
         let args = &call.cx.shared.ws;
         let mut fields = Fields::default();
         let host = args.host.clone().filter(|_| trusted).unwrap_or_else(|| self.authority());
@@ -192,10 +206,10 @@ impl Ws {
         fields.push("Connection", "Upgrade");
         fields.push("Sec-WebSocket-Version", "13");
         fields.push("Sec-WebSocket-Key", key);
-        if !offered.is_empty() {
-            fields.push("Sec-WebSocket-Protocol", offered.join(", "));
+        if !offered.subprotocols.is_empty() {
+            fields.push("Sec-WebSocket-Protocol", offered.subprotocols.join(", "));
         }
-        if compress != Compress::Off {
+        if offered.compress != Compress::Off {
             fields.push(deflate::FIELD, deflate::offer());
         }
         if let Some(origin) = &args.origin {
@@ -250,20 +264,20 @@ fn decoded(login: &str) -> String {
 }
 
 /// The subprotocol that a sound 101 grants.
-fn subprotocol<'a>(response: &'a Response, offered: &[String]) -> Result<Option<&'a str>> {
+fn subprotocol<'a>(response: &'a Response, offered: &Offers) -> Result<Option<&'a str>> {
     let bad = |what: String| Err(Error::new(Kind::Handshake, what));
     let mut granted = response.fields.list("Sec-WebSocket-Protocol");
     match (granted.next(), granted.next()) {
         // Some servers send back what they were offered, as it is.
-        (Some(PLAIN), Some(BYTES)) if is_ours(offered) => Ok(None),
+        (Some(PLAIN), Some(BYTES)) if offered.are_ours() => Ok(None),
         (Some(_), Some(_)) => bad("more than one subprotocol was granted".into()),
-        (Some(one), None) if !offered.iter().any(|it| it == one) => {
+        (Some(one), None) if !offered.subprotocols.iter().any(|it| it == one) => {
             bad(format!("the subprotocol {one} was granted but never offered"))
         }
-        (None, _) if !offered.is_empty() && !is_ours(offered) => {
+        (None, _) if !offered.subprotocols.is_empty() && !offered.are_ours() => {
             let error = Error::new(
                 Kind::Handshake,
-                format!("no subprotocol of {} was granted", offered.join(", ")),
+                format!("no subprotocol of {} was granted", offered.subprotocols.join(", ")),
             );
             Err(error
                 .hint("the server does not know it; leave out --subprotocol to connect without"))
