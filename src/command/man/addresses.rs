@@ -208,8 +208,8 @@ fn compression() -> Vec<Part> {
                     "--compress auto",
                     "As `connect`: quickly (level 1), and as the server likes it. As `serve`: so that \
                      messages do not refer to each other, in both directions \
-                     (`server_no_context_takeover`, `client_no_context_takeover`). A peer that is \
-                     quiet takes no memory for it then.",
+                     (`server_no_context_takeover`, `client_no_context_takeover`). Between messages, \
+                     a peer takes no memory for it then; in one that comes in pieces, 60 KiB.",
                 ),
                 (
                     "--compress 1 ... 9",
