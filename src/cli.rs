@@ -1094,6 +1094,10 @@ pub struct WsArgs {
     /// How many HTTP redirects to follow
     #[arg(long, value_name = "N", default_value = "0")]
     pub max_redirects: u8,
+
+    /// Connect over HTTP/2 (RFC 8441), where WebSockets to one place share a connection
+    #[arg(long)]
+    pub http2: bool,
 }
 
 /// TLS

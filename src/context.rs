@@ -15,6 +15,7 @@ use crate::cli::{
 };
 use crate::endpoint::{Children, Endpoint, Local, Outages};
 use crate::error::Result;
+use crate::http2;
 use crate::hub::{self, Hubs, Names};
 use crate::inherited::Inherited;
 use crate::metrics::Metrics;
@@ -50,6 +51,8 @@ pub struct Context {
     pub inherited: Inherited,
     /// SSH sessions, which channels share.
     pub(crate) ssh: Sessions,
+    /// HTTP/2 connections, which WebSockets share.
+    pub(crate) http2: http2::Connections,
     /// The children of `exec:` and the like.
     pub(crate) children: Children,
     /// The NATS servers that are away.
@@ -120,11 +123,13 @@ impl Context {
         Ok(Self { kill: CancellationToken::new(), hubs, compress, ..cx })
     }
 
-    /// Runs `work`, says goodbye in the SSH sessions and waits until no child is left.
+    /// Runs `work`, says goodbye in the SSH sessions and HTTP/2 connections, and waits until no child
+    /// is left.
     pub(crate) async fn until_ended<T>(&self, work: impl Future<Output = T>) -> T {
         let work = async {
             let outcome = work.await;
             self.ssh.end().await;
+            self.http2.end().await;
             outcome
         };
         self.children.until_stopped(work).await
@@ -188,6 +193,7 @@ impl Context {
         Self {
             tls: Tls::new(shared.tls.clone(), tls),
             ssh: Sessions::new(&shared.ssh, shared.ssh_pool.connections),
+            http2: http2::Connections::default(),
             children: Children::new(&shared.exec),
             outages: Arc::default(),
             peers: Peers::new(serve.as_ref().map_or(0, |serve| serve.server.max_peers)),

@@ -18,7 +18,7 @@ pub mod body;
 pub mod forwarded;
 
 /// The most header fields a head may have.
-const MAX_FIELDS: usize = 100;
+pub(crate) const MAX_FIELDS: usize = 100;
 
 /// White space in a head.
 const SPACE: [char; 2] = [' ', '\t'];
@@ -109,8 +109,14 @@ impl Fields {
         self.fields.iter().map(|it| (&self.text[it.name.clone()], &self.text[it.value.clone()]))
     }
 
+    /// All fields as they are sent.
+    pub(crate) fn iter_sent(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let raw = self.fields.iter().map(|it| it.raw.as_deref());
+        self.iter().zip(raw).map(|((name, value), raw)| (name, raw.unwrap_or(value.as_bytes())))
+    }
+
     /// Adds a field as it was sent.
-    fn push_sent(&mut self, name: &str, value: &[u8]) {
+    pub(crate) fn push_sent(&mut self, name: &str, value: &[u8]) {
         match str::from_utf8(value) {
             Ok(text) => self.push(name, text),
             Err(_) => {
@@ -131,8 +137,7 @@ impl Fields {
         let mut head = Vec::with_capacity(128 + self.text.len() + 4 * self.fields.len());
         // A vector takes all there is.
         let _ = write!(head, "{line}\r\n");
-        for (field, (name, value)) in self.fields.iter().zip(self.iter()) {
-            let value = field.raw.as_deref().unwrap_or(value.as_bytes());
+        for (name, value) in self.iter_sent() {
             for part in [name.as_bytes(), b": ", value, b"\r\n"] {
                 head.extend_from_slice(part);
             }
@@ -184,6 +189,12 @@ impl Request {
     /// Whether this asks for a WebSocket (RFC 6455 section 4.2.1).
     pub fn is_websocket(&self) -> bool {
         !self.is_old && self.fields.has("Upgrade", "websocket")
+    }
+
+    /// Whether a request for a WebSocket came as an extended CONNECT (RFC 8441), which is read as
+    /// the upgrade that it stands for, but has no use for a key.
+    pub fn is_extended_connect(&self) -> bool {
+        self.is_websocket() && self.fields.get("Sec-WebSocket-Key").is_none()
     }
 
     /// The head as it is sent.
@@ -399,7 +410,7 @@ fn trim(value: &str) -> &str {
     value.trim_matches(SPACE)
 }
 
-fn trimmed(value: &[u8]) -> &[u8] {
+pub(crate) fn trimmed(value: &[u8]) -> &[u8] {
     let space = |byte: &u8| SPACE.contains(&char::from(*byte));
     let start = value.iter().position(|byte| !space(byte)).unwrap_or(value.len());
     let end = value.iter().rposition(|byte| !space(byte)).map_or(start, |last| last + 1);

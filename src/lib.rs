@@ -24,6 +24,7 @@ pub mod probe;
 pub mod recording;
 
 pub mod http;
+mod http2;
 pub mod proxy;
 pub mod site;
 pub mod ssh;

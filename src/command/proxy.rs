@@ -124,6 +124,10 @@ fn check(args: &ProxyArgs) -> Result<()> {
     if args.server.inetd {
         return Err(Error::new(Kind::Usage, "--inetd is for `towline serve`"));
     }
+    if args.shared.ws.http2 {
+        let hint = "backends are asked over HTTP/1.1; clients may come over HTTP/2";
+        return wrong("--http2 is for `towline connect`", hint);
+    }
     // Checks of backends open WebSockets, but nothing else here does.
     if let (Some(flag), None) = (handshake(&args.shared.ws), &args.balancing.checks.health) {
         let what = format!("{flag} needs a WebSocket to connect to");

@@ -21,9 +21,6 @@ use crate::error::{Error, Kind, Result};
 /// How long a silent peer is waited for before it is greeted by SSH.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// What is agreed on by ALPN, so that nothing has to be guessed inside TLS.
-const HTTP: &str = "http/1.1";
-
 /// A listener for all protocols with a beginning of their own.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Any {
@@ -66,8 +63,9 @@ impl Scheme for Any {
         let (mut spoken, mut stream) = in_time(cx, hear(stream, cx)).await?;
         if spoken == Spoken::Tls {
             stream = in_time(cx, accept_tls(stream, peer, cx)).await?;
+            // What ALPN has agreed on has not to be guessed.
             (spoken, stream) = match peer.alpn.as_deref() {
-                Some(HTTP) => (Spoken::Http, stream),
+                Some(alpn) if ws::HTTP.contains(&alpn) => (Spoken::Http, stream),
                 _ => in_time(cx, hear(stream, cx)).await?,
             };
         }
@@ -147,7 +145,7 @@ async fn accept_tls(stream: ByteStream, peer: &mut Peer, cx: &Context) -> Result
         let what = "TLS is spoken only with --cert or --tls-self-signed";
         return Err(Error::new(Kind::Tls, what));
     }
-    cx.tls.accept(stream, &[HTTP], peer).await
+    cx.tls.accept(stream, ws::HTTP, peer).await
 }
 
 /// The alert `handshake_failure` (RFC 8446 section 6.2).

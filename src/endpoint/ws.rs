@@ -16,11 +16,13 @@ use crate::http::Request;
 mod client;
 pub mod deflate;
 pub(crate) mod handshake;
+mod http2;
 mod read_ahead;
 mod server;
 mod socket;
 
 pub(super) use client::Upgraded;
+pub(super) use http2::SPOKEN as HTTP;
 
 /// A reference-counted `str`, so that text is checked once, where it enters.
 pub type Text = tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -173,7 +175,8 @@ impl Ws {
             return Ok(stream);
         }
         let host = if self.host.is_empty() { "localhost" } else { &self.host };
-        Box::pin(call.cx.tls.connect(stream, host, &["http/1.1"], call)).await
+        let alpn = if call.cx.shared.ws.http2 { http2::ASKED } else { http2::NOT_SPOKEN };
+        Box::pin(call.cx.tls.connect(stream, host, alpn, call)).await
     }
 
     /// The request target.
@@ -228,7 +231,7 @@ pub(crate) async fn grant(
     cx: &Arc<Context>,
 ) -> Result<Duplex> {
     let accept = handshake::accept(request.fields.get("Sec-WebSocket-Key").unwrap_or_default());
-    server::upgrade(request, accept, stream, read, peer, cx).await
+    server::open(request, server::Way::Upgrade { stream, read, accept }, peer, cx).await
 }
 
 /// Whether bytes are to be carried as bytes, or the user asked for messages of some kind.

@@ -58,7 +58,7 @@ pub fn access(format: Option<LogFormat>, peer: &Peer, outcome: &Result<Ended>, d
         listener: peer.listener.as_deref(),
         path: peer.request.as_ref().map(|request| request.path()),
         asked: peer.asked.as_ref().map(ToString::to_string),
-        status: peer.request.as_ref().map(|_| 101),
+        status: peer.request.as_ref().map(|it| if it.is_extended_connect() { 200 } else { 101 }),
         bytes_in: counts.received.bytes,
         messages_in: counts.received.messages,
         bytes_out: counts.sent.bytes,

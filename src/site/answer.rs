@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::duplex::ByteStream;
 use crate::error::{Error, Kind, Result};
 use crate::http::{Request, Response};
+use crate::http2::{Refusal, Reply};
 use crate::report;
 
 /// An answer other than 101.
@@ -108,20 +109,11 @@ impl Answer {
     ) -> Result<bool> {
         let Some(serve) = &cx.serve else { return Ok(false) };
         let keep = !self.closing && !cx.stop.is_cancelled() && request.is_some_and(may_keep);
-        let len = match &self.body {
-            Body::Memory(body) => body.len() as u64,
-            Body::File { len, .. } => *len,
-        };
-        self.seal(len, keep);
-        let head_only = request.is_some_and(|request| request.method == "HEAD");
-        let status = self.head.status;
+        let (status, len) = (self.head.status, self.seal(keep));
+        let head_only = request.is_some_and(is_head);
         let patience = serve.server.handshake_timeout;
         let sent = self.write(stream, head_only, patience).await;
-        let (method, path) =
-            request.map_or(("-", "-"), |request| (request.method.as_str(), request.path()));
-        let bytes = if head_only { 0 } else { len };
-        report::request(serve.server.access_log, peer, method, path, status, bytes);
-        cx.metrics.requests.add(1);
+        log(request, status, if head_only { 0 } else { len }, peer, cx);
         sent?;
         if !keep {
             stream.hang_up(patience).await;
@@ -129,8 +121,35 @@ impl Answer {
         Ok(keep)
     }
 
-    /// Adds what every answer has.
-    fn seal(&mut self, len: u64, keep: bool) {
+    /// Sends it over HTTP/2; else as [`Answer::send`].
+    ///
+    /// # Errors
+    /// As [`Answer::send`].
+    pub(crate) async fn reply(
+        mut self,
+        request: Option<&Request>,
+        peer: &Peer,
+        reply: Reply,
+        cx: &Context,
+    ) -> Result<()> {
+        let Some(serve) = &cx.serve else { return Ok(()) };
+        let (status, len) = (self.head.status, self.seal(true));
+        let bytes = if request.is_some_and(is_head) { 0 } else { len };
+        let patience = serve.server.handshake_timeout;
+        let sent = match bytes {
+            0 => reply.end(&self.head),
+            _ => self.write_apart(reply, patience).await,
+        };
+        log(request, status, bytes, peer, cx);
+        sent
+    }
+
+    /// Adds what every answer has, and returns the length of the body.
+    fn seal(&mut self, keep: bool) -> u64 {
+        let len = match &self.body {
+            Body::Memory(body) => body.len() as u64,
+            Body::File { len, .. } => *len,
+        };
         let fields = &mut self.head.fields;
         fields.push("Date", httpdate::fmt_http_date(SystemTime::now()));
         fields.push("X-Content-Type-Options", "nosniff");
@@ -145,6 +164,7 @@ impl Answer {
             (false, true) => {}
             (false, false) => fields.push("Connection", "close"),
         }
+        len
     }
 
     async fn write(
@@ -163,6 +183,36 @@ impl Answer {
         }
         Ok(())
     }
+
+    async fn write_apart(self, reply: Reply, patience: Duration) -> Result<()> {
+        let mut stream = reply.open(&self.head)?;
+        match self.body {
+            Body::Memory(body) => write_all(&mut stream, &body, patience).await?,
+            Body::File { file, start, len } => {
+                copy(file, start, len, &mut stream, patience).await?;
+            }
+        }
+        stream.shutdown().await.map_err(Error::lost)
+    }
+}
+
+impl From<Refusal> for Answer {
+    fn from(why: Refusal) -> Self {
+        Self::text(why.status, why.reason, format!("{}\n", why.what))
+    }
+}
+
+/// Counts an answer and writes the line of the access log.
+fn log(request: Option<&Request>, status: u16, bytes: u64, peer: &Peer, cx: &Context) {
+    let (method, path) =
+        request.map_or(("-", "-"), |request| (request.method.as_str(), request.path()));
+    let format = cx.serve.as_ref().and_then(|serve| serve.server.access_log);
+    report::request(format, peer, method, path, status, bytes);
+    cx.metrics.requests.add(1);
+}
+
+fn is_head(request: &Request) -> bool {
+    request.method == "HEAD"
 }
 
 fn may_keep(request: &Request) -> bool {

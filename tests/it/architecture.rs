@@ -52,6 +52,11 @@ fn only_ws_knows_the_websocket_library() {
 }
 
 #[test]
+fn only_http2_knows_the_http2_library() {
+    only(&["http2"], &["use h2::", "::h2::", "use http::", "http::Request<"]);
+}
+
+#[test]
 fn only_ssh_knows_the_ssh_library() {
     only(&["ssh"], &["russh"]);
 }

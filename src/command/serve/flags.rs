@@ -130,6 +130,7 @@ pub(in crate::command) fn handshake(args: &WsArgs) -> Option<&'static str> {
         ("--bearer", args.bearer.is_some()),
         ("--cookie", !args.cookie.is_empty()),
         ("--max-redirects", args.max_redirects > 0),
+        ("--http2", args.http2),
     ])
 }
 

@@ -91,7 +91,8 @@ fn variables(peer: &Peer, checked: bool) -> BTreeMap<String, String> {
         set("HTTPS", "on".into());
     }
     if let Some(request) = &peer.request {
-        set("SERVER_PROTOCOL", "HTTP/1.1".into());
+        let version = if request.is_extended_connect() { "HTTP/2.0" } else { "HTTP/1.1" };
+        set("SERVER_PROTOCOL", version.into());
         set("REQUEST_METHOD", request.method.clone());
         set("REQUEST_URI", request.target.clone());
         // The program is at the root, so that all of the path is what follows its own.

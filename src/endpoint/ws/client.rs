@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::socket::Socket;
-use super::{BYTES, PLAIN, Scheme as _, Ws, carries_bytes, deflate, handshake};
+use super::{BYTES, PLAIN, Scheme as _, Ws, carries_bytes, deflate, handshake, http2};
 use crate::cli::value::Compress;
 use crate::duplex::{ByteStream, Duplex};
 use crate::endpoint::{Call, Ground, Shape, proxy};
@@ -100,7 +100,7 @@ pub(super) async fn upgrade(
     }
 }
 
-enum Attempt {
+pub(super) enum Attempt {
     Open(Upgraded),
     Redirect(String),
 }
@@ -112,6 +112,9 @@ async fn attempt(
     offered: &Offers,
     call: &Call<'_>,
 ) -> Result<Attempt> {
+    if call.cx.shared.ws.http2 {
+        return http2::attempt(ws, ground, trusted, offered, call).await;
+    }
     let mut stream = ws.open(ground, call).await?;
     let _upgrading = call.trace.enter(Phase::Upgrade);
     let key = generate_key();
@@ -137,7 +140,7 @@ async fn attempt(
 }
 
 /// Takes what a sound answer grants of what a request offers.
-fn agreed(
+pub(super) fn agreed(
     ws: &Ws,
     request: &Request,
     response: &Response,
@@ -174,7 +177,7 @@ fn wrong(error: Error) -> Error {
 }
 
 /// What is to be agreed on.
-struct Offers {
+pub(super) struct Offers {
     /// One that is ours is never offered beside the user's own, whose server would have to choose
     /// between them.
     subprotocols: Vec<String>,
@@ -197,7 +200,13 @@ impl Offers {
 }
 
 impl Ws {
-    fn request(&self, key: &str, offered: &Offers, trusted: bool, call: &Call<'_>) -> Request {
+    pub(super) fn request(
+        &self,
+        key: &str,
+        offered: &Offers,
+        trusted: bool,
+        call: &Call<'_>,
+    ) -> Request {
         let args = &call.cx.shared.ws;
         let mut fields = Fields::default();
         let host = args.host.clone().filter(|_| trusted).unwrap_or_else(|| self.authority());
@@ -286,8 +295,8 @@ fn subprotocol<'a>(response: &'a Response, offered: &Offers) -> Result<Option<&'
     }
 }
 
-/// Any answer but 101: says what it was, with the first bytes of its body.
-async fn refused(
+/// Any answer that grants nothing: says what it was, with the first bytes of its body.
+pub(super) async fn refused(
     response: Response,
     mut stream: ByteStream,
     mut buf: BytesMut,

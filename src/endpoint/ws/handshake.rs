@@ -7,13 +7,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::error::{Error, Kind, Result};
 use crate::http::{Request, Response};
-
-/// Why a request is not granted, as an HTTP answer.
-pub(crate) struct Refusal {
-    pub(crate) status: u16,
-    pub(crate) reason: &'static str,
-    pub(crate) what: &'static str,
-}
+pub(crate) use crate::http2::Refusal;
 
 /// Checks a request (section 4.2.1) and returns its key.
 ///
@@ -49,6 +43,23 @@ pub(crate) fn key(request: &Request) -> Result<&str, Refusal> {
     match (keys.next(), keys.next()) {
         (Some(key), None) if is_key(key) => Ok(key),
         _ => bad("a WebSocket request has one Sec-WebSocket-Key, 16 bytes in base64"),
+    }
+}
+
+/// Checks a request that came as an extended CONNECT (RFC 8441 section 5): what is left of an
+/// upgrade without a connection of its own.
+///
+/// # Errors
+/// What to answer it.
+pub(crate) fn check_extended(request: &Request) -> Result<(), Refusal> {
+    match request.fields.all("Sec-WebSocket-Version").eq(["13"]) {
+        true => Ok(()),
+        // There is no other protocol to upgrade to, so that it is no 426.
+        false => Err(Refusal {
+            status: 400,
+            reason: "Bad Request",
+            what: "only version 13 of WebSocket is spoken here",
+        }),
     }
 }
 

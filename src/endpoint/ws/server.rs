@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::socket::Socket;
-use super::{BYTES, Ws, carries_bytes, deflate, handshake};
+use super::{BYTES, Ws, carries_bytes, deflate, handshake, http2};
 use crate::accept::{Peer, in_time};
 use crate::cli::value::Compress;
 use crate::context::Context;
@@ -16,6 +16,7 @@ use crate::endpoint::Shape;
 use crate::error::{Error, Kind, Result};
 use crate::framing;
 use crate::http::{self, Request, Response};
+use crate::http2::Reply;
 use crate::report;
 use crate::site::{self, Answer, Verdict};
 
@@ -27,10 +28,14 @@ pub(super) async fn answer(
     cx: &Arc<Context>,
 ) -> Result<Duplex> {
     if ws.secure {
-        stream = in_time(cx, cx.tls.accept(stream, &["http/1.1"], peer)).await?;
+        let alpn = if peer.carries { http2::NOT_SPOKEN } else { http2::SPOKEN };
+        stream = in_time(cx, cx.tls.accept(stream, alpn, peer)).await?;
     }
-    let max = cx.serve.as_ref().map_or(16 << 10, |serve| serve.http.max_header);
+    let max = max_head(cx);
     let mut buf = BytesMut::new();
+    if !peer.carries && in_time(cx, http2::is_spoken(&mut stream, &mut buf, peer)).await? {
+        return http2::serve(ws, stream.unread(buf), peer, cx).await;
+    }
     let request = loop {
         let request = match in_time(cx, http::read_request(&mut stream, &mut buf, max)).await {
             Ok(Some(request)) => request,
@@ -57,7 +62,7 @@ pub(super) async fn answer(
     match handshake::key(&request) {
         Ok(key) => {
             let accept = handshake::accept(key);
-            upgrade(request, accept, stream, &buf, peer, cx).await
+            open(request, Way::Upgrade { stream, read: &buf, accept }, peer, cx).await
         }
         Err(why) => {
             let answer = Answer::text(why.status, why.reason, format!("{}\n", why.what))
@@ -70,22 +75,54 @@ pub(super) async fn answer(
     }
 }
 
-/// Grants a request; `read` is what was read after it.
-pub(super) async fn upgrade(
+/// How large a head may be, in bytes.
+pub(super) fn max_head(cx: &Context) -> usize {
+    cx.serve.as_ref().map_or(16 << 10, |serve| serve.http.max_header)
+}
+
+/// How a request is granted.
+pub(super) enum Way<'a> {
+    /// All of its connection becomes a WebSocket; `read` is what was read after the request.
+    Upgrade { stream: ByteStream, read: &'a [u8], accept: String },
+    /// One stream of its connection does (RFC 8441).
+    Stream(Reply),
+}
+
+impl Way<'_> {
+    fn head(&self) -> Response {
+        match self {
+            Self::Upgrade { accept, .. } => Response::new(101, "Switching Protocols")
+                .with("Upgrade", "websocket")
+                .with("Connection", "Upgrade")
+                .with("Sec-WebSocket-Accept", accept),
+            Self::Stream(_) => Response::new(200, "OK"),
+        }
+    }
+
+    /// Says so, and returns the stream and what was read of it.
+    async fn take(self, head: &Response) -> Result<(ByteStream, Vec<u8>)> {
+        match self {
+            Self::Upgrade { mut stream, read, .. } => {
+                stream.write_all(&head.to_bytes()).await.map_err(Error::lost)?;
+                stream.flush().await.map_err(Error::lost)?;
+                Ok((stream, read.to_vec()))
+            }
+            Self::Stream(reply) => Ok((reply.open(head)?, Vec::new())),
+        }
+    }
+}
+
+/// Grants a request.
+pub(super) async fn open(
     request: Request,
-    accept: String,
-    mut stream: ByteStream,
-    read: &[u8],
+    way: Way<'_>,
     peer: &mut Peer,
     cx: &Arc<Context>,
 ) -> Result<Duplex> {
     let target = peer.target.as_deref().or(cx.serve.as_ref().map(|serve| &*serve.target));
     let bytes = peer.carries || target.is_some_and(|target| target.shape() == Shape::Bytes);
     let granted = grant(&request, bytes, cx);
-    let mut response = Response::new(101, "Switching Protocols")
-        .with("Upgrade", "websocket")
-        .with("Connection", "Upgrade")
-        .with("Sec-WebSocket-Accept", accept);
+    let mut response = way.head();
     if let Some(granted) = &granted {
         response = response.with("Sec-WebSocket-Protocol", granted);
     }
@@ -95,9 +132,7 @@ pub(super) async fn upgrade(
     if let Some(grant) = &compression {
         response = response.with(deflate::FIELD, &grant.answer);
     }
-    stream.write_all(&response.to_bytes()).await.map_err(Error::lost)?;
-    stream.flush().await.map_err(Error::lost)?;
-    let mut read = read.to_vec();
+    let (mut stream, mut read) = way.take(&response).await?;
     if let Some(deflate::Grant { terms, .. }) = &compression {
         report::verbose(format_args!("{}: compressing, {terms}", peer.address));
         let (early, max) = (std::mem::take(&mut read), cx.shared.join.max_message);
