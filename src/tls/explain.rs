@@ -33,7 +33,10 @@ pub(super) fn connecting(
             }
             AlertDescription::NoApplicationProtocol => {
                 let what = format!("peer speaks none of our protocols: {}", protocols(asked.alpn));
-                Error::new(Kind::Tls, what).hint("--alpn PROTO offers others")
+                Error::new(Kind::Tls, what).hint(match asked.alpn {
+                    [only] if only == b"h2" => "it has no HTTP/2; leave out --http2",
+                    _ => "--alpn PROTO offers others",
+                })
             }
             AlertDescription::HandshakeFailure | AlertDescription::BadCertificate
                 if !asked.certified =>

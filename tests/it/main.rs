@@ -36,6 +36,8 @@ mod generated;
 mod help;
 // Rooms: who hears whom, names, slow peers, and the console of `serve` on pipes.
 mod hub;
+// WebSockets over HTTP/2 between two towlines, and what is said where that cannot be.
+mod http2;
 // Which web sites' pages may open a WebSocket.
 mod origin;
 // The probe of `connect`: steps, checks, exit codes, reports.
@@ -80,6 +82,9 @@ mod interop_compression;
 // nginx and HAProxy between two towlines.
 #[cfg(feature = "interop")]
 mod interop_frontends;
+// WebSockets over HTTP/2: Chromium, curl, HAProxy, Hypercorn, Python's h2.
+#[cfg(feature = "interop")]
+mod interop_http2;
 // Hubs across machines, through a NATS server.
 #[cfg(feature = "interop")]
 mod interop_nats;

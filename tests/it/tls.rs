@@ -339,10 +339,10 @@ fn a_websocket_runs_over_tls() {
     let (server, pin) = echo_self_signed("wss://127.0.0.1:0/", &[]);
     let address = format!("wss://localhost:{}/", server.port());
     hello_to(&address, &["--pin", &pin]).run().code(0).stdout("hello\n").stderr_is_empty();
-    hello_to(&address, &["-k", "--alpn", "h2"])
+    hello_to(&address, &["-k", "--alpn", "mqtt"])
         .run()
         .code(5)
-        .stderr_has("peer speaks none of our protocols: h2\n");
+        .stderr_has("peer speaks none of our protocols: mqtt\n");
 }
 
 #[test]

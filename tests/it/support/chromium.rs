@@ -22,6 +22,15 @@ pub(crate) struct Chromium {
 impl Chromium {
     /// Opens a page, which is there once it has its title.
     pub(crate) fn open(url: &str, title: &str) -> Self {
+        Self::open_with(url, title, &[])
+    }
+
+    /// The same, and any certificate will do.
+    pub(crate) fn open_insecure(url: &str, title: &str) -> Self {
+        Self::open_with(url, title, &["--ignore-certificate-errors"])
+    }
+
+    fn open_with(url: &str, title: &str, flags: &[&str]) -> Self {
         // As the browser's list has it.
         let title = title.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         let profile = TempDir::new().unwrap();
@@ -29,6 +38,7 @@ impl Chromium {
             .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"])
             .args(["--no-first-run", "--disable-background-networking", "--disable-sync"])
             .args(["--disable-component-update", "--remote-debugging-port=0"])
+            .args(flags)
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .arg(url)
             .stdin(Stdio::null())
