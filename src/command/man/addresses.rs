@@ -19,6 +19,7 @@ pub(in crate::command) fn page() -> Page {
     parts.extend(programs());
     parts.extend(proxies());
     parts.extend(one_port());
+    parts.extend(http2());
     parts.extend(tls());
     parts.extend(web_sites());
     parts.extend(exits());
@@ -301,7 +302,7 @@ fn one_port() -> Vec<Part> {
              `--handshake-timeout`. An HTTP method begins a WebSocket or a plain request, at any \
              path, as for `ws:`. TLS is spoken where there is a certificate (`--cert` or \
              `--tls-self-signed`), and inside it the same choice is made again, unless ALPN says \
-             http/1.1. SSH is served where there are keys (`--authorized-keys` and its kin). \
+             http/1.1 or h2. SSH is served where there are keys (`--authorized-keys` and its kin). \
              Whatever else comes is closed at once. With `--client-ca`, HTTP is answered over TLS \
              only.",
         ),
@@ -309,6 +310,29 @@ fn one_port() -> Vec<Part> {
             "OpenSSH speaks first, but an SSH client may wait for the server to do so. Where SSH \
              is served, a peer that has said nothing for a second is therefore greeted by SSH; a \
              browser that opens a connection ahead of need does better over TLS.",
+        ),
+    ]
+}
+
+fn http2() -> Vec<Part> {
+    vec![
+        Part::Section("HTTP/2"),
+        Part::text(
+            "A listener of `ws:`, `wss:` or `any:` speaks HTTP/2 as well as HTTP/1.1: over TLS \
+             where ALPN agrees on h2, which `--alpn http/1.1` keeps out, and without TLS where a \
+             client begins with it. Such a connection brings plain requests and up to 128 \
+             WebSockets at a time (RFC 8441). Each of them is a peer of its own, among \
+             `--max-peers`, and one that is not read from stops no other. A connection with \
+             nothing on it is ended after `--handshake-timeout`. Where another handshake follows \
+             inside the WebSocket, as in `wss://:443,ssh:`, only HTTP/1.1 is spoken.",
+        ),
+        Part::text(
+            "With `--http2`, WebSockets are opened so: by ALPN over TLS, and without TLS at once. \
+             Those to one host and port share a connection, as many as the server takes; one that \
+             goes through a proxy or another hop has a connection of its own. The answer that \
+             opens a WebSocket has the status 200 there, not 101. A server that does not speak \
+             HTTP/2, or takes no WebSockets over it, is said to be one, and not asked again over \
+             HTTP/1.1.",
         ),
     ]
 }
