@@ -14,6 +14,7 @@ use std::io;
 use crate::error::{Error, Kind};
 
 mod client;
+mod gateway;
 mod head;
 mod pool;
 mod server;

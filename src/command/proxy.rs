@@ -47,7 +47,7 @@ pub async fn run(args: ProxyArgs) -> Result<()> {
         open.push(address.endpoint.listen_web(proxies, &cx).await?);
     }
     let admin = match &args.sight.admin {
-        Some(at) => Some(at.listen_web(false, &cx).await?),
+        Some(at) => Some(at.listen_web_1(&cx).await?),
         None => None,
     };
     if let Some(admin) = &admin {

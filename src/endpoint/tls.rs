@@ -69,9 +69,9 @@ impl Tls {
         Self { to: to.unwrap_or(HostPort { host: String::new(), port: 0 }), port, alpn: &[] }
     }
 
-    /// For HTTP inside it.
-    pub(super) fn with_http(self) -> Self {
-        Self { alpn: &["http/1.1"], ..self }
+    /// For such protocols inside it.
+    pub(super) fn with_alpn(self, alpn: &'static [&'static str]) -> Self {
+        Self { alpn, ..self }
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::address::split_hops;
 use super::tls::Tls;
-use super::{Call, Endpoint, Ground, Hop, HostPort, Tcp};
+use super::{Call, Endpoint, Ground, Hop, HostPort, Tcp, ws};
 use crate::accept::{Listener, Peer, proxy_header};
 use crate::context::Context;
 use crate::duplex::{ByteStream, Duplex};
@@ -86,6 +86,20 @@ impl Endpoint {
 
     /// Listens for connections that bring HTTP, after a PROXY header where proxies make them.
     pub(crate) async fn listen_web(&self, proxies: bool, cx: &Arc<Context>) -> Result<Listener> {
+        self.listen_http(ws::HTTP, proxies, cx).await
+    }
+
+    /// Listens for connections that bring HTTP/1.1.
+    pub(crate) async fn listen_web_1(&self, cx: &Arc<Context>) -> Result<Listener> {
+        self.listen_http(ws::HTTP_1, false, cx).await
+    }
+
+    async fn listen_http(
+        &self,
+        alpn: &'static [&'static str],
+        proxies: bool,
+        cx: &Arc<Context>,
+    ) -> Result<Listener> {
         let mut carrier = self.clone();
         if let Hop::Ws(ws) = self.last() {
             carrier.hops.pop();
@@ -97,7 +111,7 @@ impl Endpoint {
             }
         }
         if let Some(Hop::Tls(tls)) = carrier.hops.last_mut() {
-            *tls = tls.clone().with_http();
+            *tls = tls.clone().with_alpn(alpn);
         }
         let mut listener = match proxies {
             true => {

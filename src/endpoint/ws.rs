@@ -22,7 +22,7 @@ mod server;
 mod socket;
 
 pub(super) use client::Upgraded;
-pub(super) use http2::SPOKEN as HTTP;
+pub(super) use http2::{NOT_SPOKEN as HTTP_1, SPOKEN as HTTP};
 
 /// A reference-counted `str`, so that text is checked once, where it enters.
 pub type Text = tokio_tungstenite::tungstenite::Utf8Bytes;

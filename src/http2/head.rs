@@ -84,7 +84,8 @@ pub(super) fn request_from(parts: Parts, whole: bool) -> Result<Request, Refusal
         }
         parts.method.as_str().to_owned()
     };
-    let target = parts.uri.path_and_query().map_or_else(String::new, ToString::to_string);
+    let path = parts.uri.path_and_query().map(|it| it.as_str());
+    let target = path.or(authority).unwrap_or_default().to_owned();
     Ok(Request { is_old: false, method, target, fields })
 }
 

@@ -1,11 +1,15 @@
 //! A connection that brings requests.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
+use super::gateway::Gateway;
 use super::head::{request_from, response_to};
 use super::stream::Stream;
 use super::{CONNECTION_WINDOW, SEND_BUFFER, SMALL_FRAMES, STREAM_WINDOW, STREAMS, lost};
@@ -18,6 +22,8 @@ pub(crate) struct Server {
     connection: Connection<ByteStream, Bytes>,
     /// Held by each stream.
     streams: Arc<()>,
+    /// No more requests are taken.
+    leaving: bool,
 }
 
 /// A request, and how to answer it.
@@ -41,6 +47,9 @@ pub(crate) struct Reply {
     held: Arc<()>,
 }
 
+/// How long a client may take to answer a goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
+
 impl Server {
     /// Reads the client's preface and tells it that WebSockets may come (RFC 8441 section 3). A
     /// request whose head is larger than `max_head` bytes is answered with 431.
@@ -59,15 +68,37 @@ impl Server {
             .handshake(stream)
             .await
             .map_err(lost)?;
-        Ok(Self { connection, streams: Arc::new(()) })
+        Ok(Self { connection, streams: Arc::new(()), leaving: false })
     }
 
     /// The next request; none when the connection is over. All streams stand still while nobody
-    /// waits for it.
+    /// waits for it. It takes its leave when it is to `stop`, or when there was no stream for as long
+    /// as `patience`, and is over when its streams are.
     ///
     /// # Errors
     /// [`crate::error::Kind::Lost`].
-    pub(crate) async fn next(&mut self) -> Result<Option<Asked>> {
+    pub(crate) async fn next(
+        &mut self,
+        patience: Duration,
+        stop: &CancellationToken,
+    ) -> Result<Option<Asked>> {
+        loop {
+            let was_idle = self.is_idle();
+            // Who does not answer a goodbye is left.
+            let patience = if self.leaving { patience.min(GOODBYE) } else { patience };
+            tokio::select! {
+                next = self.accept() => return next,
+                () = stop.cancelled(), if !self.leaving => self.leave(),
+                () = sleep(patience) => match was_idle && self.is_idle() {
+                    true if self.leaving => return Ok(None),
+                    true => self.leave(),
+                    false => {}
+                },
+            }
+        }
+    }
+
+    async fn accept(&mut self) -> Result<Option<Asked>> {
         while let Some(accepted) = self.connection.accept().await {
             let (request, mut send) = accepted.map_err(lost)?;
             // A stream that its client has reset is none any more for the library, but we may still
@@ -84,13 +115,12 @@ impl Server {
         Ok(None)
     }
 
-    /// Whether no stream is open.
-    pub(crate) fn is_idle(&self) -> bool {
+    fn is_idle(&self) -> bool {
         Arc::strong_count(&self.streams) == 1
     }
 
-    /// Takes no more requests; the connection is over when its streams are.
-    pub(crate) fn leave(&mut self) {
+    fn leave(&mut self) {
+        self.leaving = true;
         self.connection.graceful_shutdown();
     }
 }
@@ -103,6 +133,11 @@ impl Reply {
     pub(crate) fn open(mut self, head: &Response) -> Result<ByteStream> {
         let send = self.send.send_response(response_to(head), false).map_err(lost)?;
         Ok(ByteStream::other(Stream::new(send, self.body, self.held)))
+    }
+
+    /// A connection of HTTP/1.1 that brings `request`, which this is the answer to, and no other.
+    pub(crate) fn into_connection(self, request: Request) -> ByteStream {
+        ByteStream::other(Gateway::new(request, self.send, self.body, self.held))
     }
 
     /// Sends the head of an answer that is no more than that.

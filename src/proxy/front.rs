@@ -1,4 +1,4 @@
-//! A client's connection: one request after the other.
+//! A client's connection: one request after the other, or with HTTP/2 many at once.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,8 +17,11 @@ use crate::cli::ClientArgs;
 use crate::duplex::ByteStream;
 use crate::error::Result;
 use crate::http::{self, Request};
+use crate::http2::PREFACE;
 use crate::report;
 use crate::site::Answer;
+
+mod streams;
 
 /// A client's connection between two requests.
 pub(super) struct Front {
@@ -44,7 +47,7 @@ pub(super) async fn serve(
     incoming: Incoming,
     place: OwnedSemaphorePermit,
     redirect: Option<u16>,
-    current: &Current,
+    current: &Arc<Current>,
 ) {
     let Incoming { address, ready, handshake } = incoming;
     let cx = current.now().cx.clone();
@@ -76,7 +79,8 @@ pub(super) async fn serve(
     };
     let (sender, from) = (peer.address.clone(), client::address(&peer.address));
     seat = seat.or_else(|| current.now().seat(from));
-    let (buf, client, place) = (BytesMut::new(), Client::at(from), Place { _of_all: place, seat });
+    let (buf, client, place) =
+        (BytesMut::new(), Client::at(from), Place { _of_all: Some(place), seat });
     let mut front =
         Box::new(Front { stream, buf, peer, client, came: None, sender, from, redirect, place });
     if let Some(answer) = front.place.seat.as_ref().and_then(Seat::refusal) {
@@ -84,13 +88,28 @@ pub(super) async fn serve(
         let _ = front.refuse(answer, None, &current.now()).await;
         return;
     }
+    let front = match front.peer.alpn.as_deref() {
+        Some("h2") => Some(front),
+        _ => requests(front, &handshake, current).await,
+    };
+    if let Some(front) = front {
+        Box::pin(streams::serve(front, &handshake, current)).await;
+    }
+}
+
+/// Answers the requests of a connection. It is returned if it turns out to speak HTTP/2.
+async fn requests(
+    mut front: Box<Front>,
+    handshake: &Handshake,
+    current: &Current,
+) -> Option<Box<Front>> {
     let mut patience = None;
     while let Some(request) = front.next(patience, &current.now()).await {
         let proxy = current.now();
-        let Some(again) = answer(front, request, &handshake, &proxy).await else { return };
-        front = again;
+        front = answer(front, request, handshake, &proxy).await?;
         patience = Some(proxy.args.proxying.keep_alive);
     }
+    (patience.is_none() && front.begins_http2()).then_some(front)
 }
 
 /// Answers a request. The connection is returned if it can bring another one.
@@ -176,6 +195,7 @@ impl Front {
         let request = http::read_any_request(&mut self.stream, &mut self.buf, max);
         match in_time(cx, request).await {
             Ok(request) => request,
+            Err(_) if patience.is_none() && self.begins_http2() => None,
             Err(error) => {
                 match Answer::complaint(&error, self.buf.len() > max) {
                     Some(answer) => drop(self.refuse(answer, None, proxy).await),
@@ -184,6 +204,12 @@ impl Front {
                 None
             }
         }
+    }
+
+    /// Whether what was read is no request, but how a client begins that knows that we speak HTTP/2.
+    fn begins_http2(&self) -> bool {
+        let len = self.buf.len().min(PREFACE.len());
+        len > b"PRI * HTTP/".len() && self.buf[..len] == PREFACE[..len]
     }
 
     /// The path of the request that is answered now, as the client has sent it.

@@ -30,9 +30,10 @@ pub(super) struct Seat {
     most: usize,
 }
 
-/// The place of a connection among all, and among those of its client.
+/// The place of a connection among all, and among those of its client; the plain requests on one
+/// need none of their own.
 pub(super) struct Place {
-    pub(super) _of_all: OwnedSemaphorePermit,
+    pub(super) _of_all: Option<OwnedSemaphorePermit>,
     pub(super) seat: Option<Seat>,
 }
 

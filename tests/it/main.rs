@@ -85,6 +85,9 @@ mod interop_frontends;
 // WebSockets over HTTP/2: Chromium, curl, HAProxy, Hypercorn, Python's h2.
 #[cfg(feature = "interop")]
 mod interop_http2;
+// Clients of HTTP/2 at a reverse proxy.
+#[cfg(feature = "interop")]
+mod interop_http2_proxy;
 // Hubs across machines, through a NATS server.
 #[cfg(feature = "interop")]
 mod interop_nats;

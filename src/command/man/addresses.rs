@@ -318,13 +318,14 @@ fn http2() -> Vec<Part> {
     vec![
         Part::Section("HTTP/2"),
         Part::text(
-            "A listener of `ws:`, `wss:` or `any:` speaks HTTP/2 as well as HTTP/1.1: over TLS \
-             where ALPN agrees on h2, which `--alpn http/1.1` keeps out, and without TLS where a \
-             client begins with it. Such a connection brings plain requests and up to 128 \
+            "A listener of `ws:`, `wss:` or `any:`, and every one of `proxy`, speaks HTTP/2 as well \
+             as HTTP/1.1: over TLS where ALPN agrees on h2, which `--alpn http/1.1` keeps out, and \
+             without TLS where a client begins with it. Such a connection brings plain requests and up to 128 \
              WebSockets at a time (RFC 8441). Each of them is a peer of its own, among \
              `--max-peers`, and one that is not read from stops no other. A connection with \
              nothing on it is ended after `--handshake-timeout`. Where another handshake follows \
-             inside the WebSocket, as in `wss://:443,ssh:`, only HTTP/1.1 is spoken.",
+             inside the WebSocket, as in `wss://:443,ssh:`, only HTTP/1.1 is spoken. `proxy` asks \
+             backends over HTTP/1.1, with an upgrade and a key of its own for each WebSocket.",
         ),
         Part::text(
             "With `--http2`, WebSockets are opened so: by ALPN over TLS, and without TLS at once. \

@@ -3,6 +3,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::error::{Error, Kind, Result};
@@ -32,13 +33,7 @@ pub(crate) fn key(request: &Request) -> Result<&str, Refusal> {
     if request.has_body() {
         return bad("a WebSocket request has no body");
     }
-    if !fields.all("Sec-WebSocket-Version").eq(["13"]) {
-        return Err(Refusal {
-            status: 426,
-            reason: "Upgrade Required",
-            what: "only version 13 of WebSocket is spoken here",
-        });
-    }
+    version(request)?;
     let mut keys = fields.all("Sec-WebSocket-Key");
     match (keys.next(), keys.next()) {
         (Some(key), None) if is_key(key) => Ok(key),
@@ -51,13 +46,12 @@ pub(crate) fn key(request: &Request) -> Result<&str, Refusal> {
 ///
 /// # Errors
 /// What to answer it.
-pub(crate) fn check_extended(request: &Request) -> Result<(), Refusal> {
+pub(crate) fn version(request: &Request) -> Result<(), Refusal> {
     match request.fields.all("Sec-WebSocket-Version").eq(["13"]) {
         true => Ok(()),
-        // There is no other protocol to upgrade to, so that it is no 426.
         false => Err(Refusal {
-            status: 400,
-            reason: "Bad Request",
+            status: 426,
+            reason: "Upgrade Required",
             what: "only version 13 of WebSocket is spoken here",
         }),
     }
@@ -65,6 +59,11 @@ pub(crate) fn check_extended(request: &Request) -> Result<(), Refusal> {
 
 fn is_key(key: &str) -> bool {
     STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16)
+}
+
+/// A key for a request of our own.
+pub(crate) fn new_key() -> String {
+    generate_key()
 }
 
 /// The Sec-WebSocket-Accept that belongs to a key.

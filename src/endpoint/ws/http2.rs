@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use tokio::io::AsyncReadExt;
 use tokio::sync::Semaphore;
-use tokio::time::sleep;
 
 use super::client::{Attempt, Offers, agreed, refused};
 use super::server::{Way, max_head, open};
@@ -23,7 +22,7 @@ use crate::site::{self, Answer, Verdict};
 /// The protocols that a listener agrees to by ALPN, and those of one over whose WebSockets another
 /// handshake follows, so that a connection is one peer.
 pub(in crate::endpoint) const SPOKEN: &[&str] = &["h2", "http/1.1"];
-pub(super) const NOT_SPOKEN: &[&str] = &["http/1.1"];
+pub(in crate::endpoint) const NOT_SPOKEN: &[&str] = &["http/1.1"];
 
 /// What `--http2` offers: a server that would choose the other is one that has no HTTP/2.
 pub(super) const ASKED: &[&str] = &["h2"];
@@ -69,32 +68,10 @@ pub(super) async fn serve(
         alpn: peer.alpn.clone(),
         place: Arc::new(Semaphore::new(1)),
     };
+    // As long as HTTP/1.1 waits for the next request.
     let patience = serve.server.handshake_timeout;
-    let mut leaving = false;
-    loop {
-        let quiet = server.is_idle();
-        let next = tokio::select! {
-            next = server.next() => next?,
-            () = cx.stop.cancelled(), if !leaving => {
-                server.leave();
-                leaving = true;
-                continue;
-            }
-            () = sleep(patience) => {
-                if quiet && server.is_idle() {
-                    if leaving {
-                        break;
-                    }
-                    server.leave();
-                    leaving = true;
-                }
-                continue;
-            }
-        };
-        match next {
-            Some(asked) => visit.answer(asked),
-            None => break,
-        }
+    while let Some(asked) = server.next(patience, &cx.stop).await? {
+        visit.answer(asked);
     }
     Err(Error::new(Kind::Closed(1000), "disconnected"))
 }
@@ -194,7 +171,7 @@ async fn grant(
         let what = format!("{} {} was answered over HTTP", request.method, request.path());
         return Err(Error::new(Kind::Handshake, what));
     }
-    if let Err(why) = handshake::check_extended(&request) {
+    if let Err(why) = handshake::version(&request) {
         let what = why.what;
         let answer = Answer::from(why).with("Sec-WebSocket-Version", "13");
         answer.reply(Some(&request), peer, reply, cx).await?;
