@@ -49,6 +49,13 @@ pub struct Response {
     pub fields: Fields,
 }
 
+/// Why a request is not looked at any further, as an answer to it.
+pub(crate) struct Refusal {
+    pub(crate) status: u16,
+    pub(crate) reason: &'static str,
+    pub(crate) what: &'static str,
+}
+
 /// Header fields in the order they came.
 #[derive(Clone, Debug, Default)]
 pub struct Fields {

@@ -21,10 +21,15 @@ mod server;
 mod stream;
 
 pub(crate) use pool::Connections;
-pub(crate) use server::{Asked, Refusal, Reply, Server};
+pub(crate) use server::{Asked, Reply, Server};
 
-/// How a client begins that knows before it connects that HTTP/2 is spoken (RFC 9113 section 3.3).
-pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Whether this is how a client begins that knows before it connects that HTTP/2 is spoken (RFC 9113
+/// section 3.3): enough of it that no parser of HTTP/1.1 takes it for a request.
+pub(crate) fn is_preface(words: &[u8]) -> bool {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let len = words.len().min(PREFACE.len());
+    len > b"PRI * HTTP/".len() && words[..len] == PREFACE[..len]
+}
 
 /// How many streams a client may have open on a connection.
 const STREAMS: u32 = 128;

@@ -1,8 +1,9 @@
 //! `proxy`: passes HTTP requests and WebSockets on to backends, and balances between them.
 //!
-//! Heads are read and written by our own strict parser, on both sides, those that come over HTTP/2
-//! too (see `http2/gateway.rs`). Bodies are framed anew. A WebSocket is only heads, too: once its 101 has been checked, what is left of it is a tunnel that
-//! knows of nothing but bytes and the bounds of frames (see `relay/tunnel.rs`).
+//! Heads are read and written by our own strict parser, on both sides, also those that come over
+//! HTTP/2 (see `http2/gateway.rs`). Bodies are framed anew. A WebSocket is only heads, too: once its
+//! 101 has been checked, what is left of it is a tunnel that knows of nothing but bytes and the bounds
+//! of frames (see `relay/tunnel.rs`).
 
 use std::ops::Deref;
 use std::sync::atomic::AtomicU64;

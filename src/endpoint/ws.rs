@@ -22,7 +22,7 @@ mod server;
 mod socket;
 
 pub(super) use client::Upgraded;
-pub(super) use http2::{NOT_SPOKEN as HTTP_1, SPOKEN as HTTP};
+pub(super) use http2::{ONLY_1 as HTTP_1, SPOKEN as HTTP};
 
 /// A reference-counted `str`, so that text is checked once, where it enters.
 pub type Text = tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -175,7 +175,7 @@ impl Ws {
             return Ok(stream);
         }
         let host = if self.host.is_empty() { "localhost" } else { &self.host };
-        let alpn = if call.cx.shared.ws.http2 { http2::ASKED } else { http2::NOT_SPOKEN };
+        let alpn = if call.cx.shared.ws.http2 { http2::ASKED } else { http2::ONLY_1 };
         Box::pin(call.cx.tls.connect(stream, host, alpn, call)).await
     }
 

@@ -18,7 +18,6 @@ use super::head::response_to;
 use super::lost;
 use super::stream::{CHUNK, Receiving, Sending};
 use crate::duplex::Io;
-use crate::endpoint::handshake;
 use crate::error::{Error, Result};
 use crate::http::body::{Body, LAST_CHUNK, Length, put_chunk};
 use crate::http::{Request, Response, parse_response};
@@ -59,7 +58,7 @@ enum Down {
 
 impl Gateway {
     pub(super) fn new(
-        mut request: Request,
+        request: Request,
         respond: SendResponse<Bytes>,
         body: RecvStream,
         held: Arc<()>,
@@ -71,10 +70,6 @@ impl Gateway {
             (false, true) => Up::Chunked,
             (false, false) => Up::Plain,
         };
-        if is_websocket {
-            request.fields.push("Connection", "Upgrade");
-            request.fields.push("Sec-WebSocket-Key", handshake::new_key());
-        }
         Self {
             respond,
             is_websocket,

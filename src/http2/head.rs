@@ -6,9 +6,8 @@ use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, StatusCode, Uri, Version};
 
-use super::Refusal;
 use crate::error::{Error, Kind, Result};
-use crate::http::{Fields, MAX_FIELDS, Request, Response, trimmed};
+use crate::http::{Fields, MAX_FIELDS, Refusal, Request, Response, trimmed};
 
 /// What is about a connection of HTTP/1.1 (RFC 9113 section 8.2.2), or the key of an upgrade.
 const NOT_SENT: [&str; 8] = [

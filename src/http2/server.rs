@@ -15,7 +15,7 @@ use super::stream::Stream;
 use super::{CONNECTION_WINDOW, SEND_BUFFER, SMALL_FRAMES, STREAM_WINDOW, STREAMS, lost};
 use crate::duplex::ByteStream;
 use crate::error::Result;
-use crate::http::{Request, Response};
+use crate::http::{Refusal, Request, Response};
 
 /// A client's connection.
 pub(crate) struct Server {
@@ -31,13 +31,6 @@ pub(crate) struct Asked {
     /// What is asked; or what to answer where it could be read in two ways.
     pub(crate) request: Result<Request, Refusal>,
     pub(crate) reply: Reply,
-}
-
-/// Why a request is not looked at, as an HTTP answer.
-pub(crate) struct Refusal {
-    pub(crate) status: u16,
-    pub(crate) reason: &'static str,
-    pub(crate) what: &'static str,
 }
 
 /// Where the answer to a request goes. A request that is not answered is refused.

@@ -17,7 +17,7 @@ use crate::cli::ClientArgs;
 use crate::duplex::ByteStream;
 use crate::error::Result;
 use crate::http::{self, Request};
-use crate::http2::PREFACE;
+use crate::http2;
 use crate::report;
 use crate::site::Answer;
 
@@ -109,7 +109,7 @@ async fn requests(
         front = answer(front, request, handshake, &proxy).await?;
         patience = Some(proxy.args.proxying.keep_alive);
     }
-    (patience.is_none() && front.begins_http2()).then_some(front)
+    (patience.is_none() && http2::is_preface(&front.buf)).then_some(front)
 }
 
 /// Answers a request. The connection is returned if it can bring another one.
@@ -195,7 +195,7 @@ impl Front {
         let request = http::read_any_request(&mut self.stream, &mut self.buf, max);
         match in_time(cx, request).await {
             Ok(request) => request,
-            Err(_) if patience.is_none() && self.begins_http2() => None,
+            Err(_) if patience.is_none() && http2::is_preface(&self.buf) => None,
             Err(error) => {
                 match Answer::complaint(&error, self.buf.len() > max) {
                     Some(answer) => drop(self.refuse(answer, None, proxy).await),
@@ -204,12 +204,6 @@ impl Front {
                 None
             }
         }
-    }
-
-    /// Whether what was read is no request, but how a client begins that knows that we speak HTTP/2.
-    fn begins_http2(&self) -> bool {
-        let len = self.buf.len().min(PREFACE.len());
-        len > b"PRI * HTTP/".len() && self.buf[..len] == PREFACE[..len]
     }
 
     /// The path of the request that is answered now, as the client has sent it.

@@ -13,8 +13,8 @@ use crate::accept::Peer;
 use crate::context::Context;
 use crate::duplex::ByteStream;
 use crate::error::{Error, Kind, Result};
-use crate::http::{Request, Response};
-use crate::http2::{Refusal, Reply};
+use crate::http::{Refusal, Request, Response};
+use crate::http2::Reply;
 use crate::report;
 
 /// An answer other than 101.

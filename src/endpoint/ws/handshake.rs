@@ -7,8 +7,7 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::error::{Error, Kind, Result};
-use crate::http::{Request, Response};
-pub(crate) use crate::http2::Refusal;
+use crate::http::{Refusal, Request, Response};
 
 /// Checks a request (section 4.2.1) and returns its key.
 ///
@@ -61,9 +60,10 @@ fn is_key(key: &str) -> bool {
     STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16)
 }
 
-/// A key for a request of our own.
-pub(crate) fn new_key() -> String {
-    generate_key()
+/// Makes an upgrade of HTTP/1.1 of a request that came as an extended CONNECT.
+pub(crate) fn upgrade(request: &mut Request) {
+    request.fields.push("Connection", "Upgrade");
+    request.fields.push("Sec-WebSocket-Key", generate_key());
 }
 
 /// The Sec-WebSocket-Accept that belongs to a key.

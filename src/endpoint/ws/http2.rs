@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use tokio::io::AsyncReadExt;
 use tokio::sync::Semaphore;
 
 use super::client::{Attempt, Offers, agreed, refused};
@@ -15,37 +14,17 @@ use crate::duplex::{ByteStream, Duplex};
 use crate::endpoint::{Call, Ground};
 use crate::error::{Error, Kind, Result};
 use crate::http::Request;
-use crate::http2::{Asked, PREFACE, Reply, Server};
+use crate::http2::{Asked, Reply, Server};
 use crate::report;
 use crate::site::{self, Answer, Verdict};
 
-/// The protocols that a listener agrees to by ALPN, and those of one over whose WebSockets another
-/// handshake follows, so that a connection is one peer.
+/// What a listener agrees to by ALPN; and one over whose WebSockets another handshake follows, so that
+/// a connection is one peer.
 pub(in crate::endpoint) const SPOKEN: &[&str] = &["h2", "http/1.1"];
-pub(in crate::endpoint) const NOT_SPOKEN: &[&str] = &["http/1.1"];
+pub(in crate::endpoint) const ONLY_1: &[&str] = &["http/1.1"];
 
 /// What `--http2` offers: a server that would choose the other is one that has no HTTP/2.
 pub(super) const ASKED: &[&str] = &["h2"];
-
-/// Whether a client speaks HTTP/2, by agreement or because it knows that we do; what was read to find
-/// out is in `buf`.
-pub(super) async fn is_spoken(
-    stream: &mut ByteStream,
-    buf: &mut BytesMut,
-    peer: &Peer,
-) -> Result<bool> {
-    match peer.alpn.as_deref() {
-        Some(alpn) => return Ok(alpn == "h2"),
-        None => {
-            while buf.len() < PREFACE.len() && PREFACE.starts_with(buf) {
-                if stream.read_buf(buf).await.map_err(Error::lost)? == 0 {
-                    break;
-                }
-            }
-        }
-    }
-    Ok(buf.starts_with(PREFACE))
-}
 
 /// Serves a connection to its end. Each WebSocket is a peer of its own.
 pub(super) async fn serve(
@@ -188,7 +167,7 @@ pub(super) async fn attempt(
     offered: &Offers,
     call: &Call<'_>,
 ) -> Result<Attempt> {
-    // What goes through a proxy may be told there whom it is for.
+    // What goes through something else depends on more than the place it leads to.
     let place =
         matches!(ground, Ground::Here).then(|| format!("{} {}", ws.scheme(), ws.host_port()));
     let opening = async {

@@ -16,7 +16,7 @@ use crate::endpoint::Shape;
 use crate::error::{Error, Kind, Result};
 use crate::framing;
 use crate::http::{self, Request, Response};
-use crate::http2::Reply;
+use crate::http2::{Reply, is_preface};
 use crate::report;
 use crate::site::{self, Answer, Verdict};
 
@@ -28,18 +28,22 @@ pub(super) async fn answer(
     cx: &Arc<Context>,
 ) -> Result<Duplex> {
     if ws.secure {
-        let alpn = if peer.carries { http2::NOT_SPOKEN } else { http2::SPOKEN };
+        let alpn = if peer.carries { http2::ONLY_1 } else { http2::SPOKEN };
         stream = in_time(cx, cx.tls.accept(stream, alpn, peer)).await?;
     }
     let max = max_head(cx);
     let mut buf = BytesMut::new();
-    if !peer.carries && in_time(cx, http2::is_spoken(&mut stream, &mut buf, peer)).await? {
-        return http2::serve(ws, stream.unread(buf), peer, cx).await;
+    if peer.alpn.as_deref() == Some("h2") && !peer.carries {
+        return http2::serve(ws, stream, peer, cx).await;
     }
+    let mut first = true;
     let request = loop {
         let request = match in_time(cx, http::read_request(&mut stream, &mut buf, max)).await {
             Ok(Some(request)) => request,
             Ok(None) => return Err(Error::new(Kind::Lost, "left without asking for a WebSocket")),
+            Err(_) if first && !peer.carries && is_preface(&buf) => {
+                return http2::serve(ws, stream.unread(buf), peer, cx).await;
+            }
             Err(error) => {
                 if let Some(answer) = Answer::complaint(&error, buf.len() > max) {
                     let _ = answer.send(None, peer, &mut stream, cx).await;
@@ -47,6 +51,7 @@ pub(super) async fn answer(
                 return Err(error);
             }
         };
+        first = false;
         let Verdict::Answer(answer) = site::decide(&request, &ws.path, peer, cx).await else {
             break request;
         };

@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::{Client, Current, Front, Place, Proxy, Seat, requests};
 use crate::accept::{Handshake, Peer, in_time};
+use crate::endpoint::handshake;
 use crate::http::Request;
 use crate::http2::{Asked, Reply, Server};
 use crate::report;
@@ -57,7 +58,7 @@ pub(super) async fn serve(front: Box<Front>, handshake: &Handshake, current: &Ar
                     Place { _of_all: Some(place), seat }
                 }),
             };
-            let (request, place) = match (request, place) {
+            let (mut request, place) = match (request, place) {
                 (Ok(request), Some(place)) => (request, place),
                 (Ok(_), None) => {
                     let full = Answer::text(503, "Service Unavailable", "no more peers fit in\n");
@@ -65,6 +66,9 @@ pub(super) async fn serve(front: Box<Front>, handshake: &Handshake, current: &Ar
                 }
                 (Err(why), _) => return refuse(why.into(), &peer, reply, &proxy).await,
             };
+            if is_websocket {
+                handshake::upgrade(&mut request);
+            }
             let (stream, client) = (reply.into_connection(request), Client::at(from));
             let (buf, came) = (BytesMut::new(), None);
             let mut front =
