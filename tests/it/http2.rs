@@ -103,6 +103,30 @@ fn a_target_can_be_reached_over_http2() {
 }
 
 #[test]
+fn clients_of_a_proxy_may_come_over_http2() {
+    let server = echo(&["--subprotocol=chat"]);
+    let proxy = Towline::new()
+        .args(["proxy", "https://127.0.0.1:0", &server.address(), "--tls-self-signed"])
+        .args(["--access-log=text", "--allow-origin=https://a.example"])
+        .spawn();
+    proxy.ready();
+    let address = format!("wss://127.0.0.1:{}/", proxy.port());
+    let ask = |flags: &[&str]| {
+        Towline::connect([&address, "--http2", "-k"]).args(flags).stdin("hello\n").run()
+    };
+    ask(&["--subprotocol=chat"]).code(0).stdout("hello\n");
+    ask(&["--subprotocol=chat", "--expect-status=200"]).code(0);
+    proxy.stderr_line(|line| line.contains(" / 101 open "));
+    ask(&["--origin=https://b.example"]).code(6).stderr_has("HTTP 403 Forbidden");
+    let data = noise(4 << 20);
+    let run = Towline::connect([&address, "--http2", "-k", "--binary", "--frame=whole"])
+        .args(["--count=1"])
+        .stdin(data.clone())
+        .run();
+    run.code(0).stdout_bytes(data);
+}
+
+#[test]
 fn http2_is_refused_where_it_would_mean_nothing() {
     let refused = |args: &[&str], why: &str| {
         Towline::new().args(args).run().code(2).stderr_has(why);
