@@ -11,10 +11,11 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
+use tokio_util::task::task_tracker::TrackedFuture;
 
 use crate::backoff::Backoff;
 use crate::context::Context;
-use crate::duplex::{ByteStream, Duplex};
+use crate::duplex::Duplex;
 use crate::endpoint::{Call, Endpoint, HostPort, Side};
 use crate::error::{Error, Kind, Result, plain};
 use crate::framing::Framing;
@@ -168,6 +169,11 @@ impl Peers {
     /// Runs what has to end before the run does.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(task);
+    }
+
+    /// What has to end before the run does, wherever it runs.
+    pub(crate) fn track<F: Future>(&self, task: F) -> TrackedFuture<F> {
+        self.tasks.track_future(task)
     }
 
     /// Something that has to end before the run does, though it is no task.
@@ -394,7 +400,7 @@ pub(crate) async fn reach_target(
     let call = Call { cx, near: near.shape(), side: Side::Far, peer: Some(peer), trace: &trace };
     // Plain sockets may finish what they have begun; see the relay of bytes.
     let stop = match &near {
-        Duplex::Bytes(ByteStream::Tcp(_) | ByteStream::Unix(_)) => &cx.kill,
+        Duplex::Bytes(stream) if stream.socket().is_some() => &cx.kill,
         _ => &cx.stop,
     };
     let far = tokio::select! {

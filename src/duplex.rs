@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -16,6 +17,8 @@ use crate::endpoint::Shape;
 /// A reference-counted `str`, checked once where it enters.
 pub use crate::endpoint::Text;
 use crate::error::{Error, Result};
+#[cfg(target_os = "linux")]
+use crate::reactor::Socket;
 
 mod voiced;
 mod watched;
@@ -48,6 +51,9 @@ pub enum ByteStream {
     Tcp(TcpStream),
     /// A Unix stream socket.
     Unix(UnixStream),
+    /// A socket of a task that runs on a thread of tunnels.
+    #[cfg(target_os = "linux")]
+    Watched(Socket),
     /// Anything else.
     Other(Box<dyn Io>),
 }
@@ -261,12 +267,25 @@ impl ByteStream {
         Self::Other(Box::new(io))
     }
 
+    /// The kernel's socket, if it is one.
+    pub(crate) fn socket(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Tcp(tcp) => Some(tcp.as_fd()),
+            Self::Unix(unix) => Some(unix.as_fd()),
+            #[cfg(target_os = "linux")]
+            Self::Watched(socket) => Some(socket.as_fd()),
+            Self::Other(_) => None,
+        }
+    }
+
     /// Ends the connection such that the far side sees a failure: TCP sends a reset.
     pub fn abort(&mut self, why: &Error) {
         match self {
             // The reset is sent when the socket is dropped, in place of a FIN.
             Self::Tcp(tcp) => drop(tcp.set_zero_linger()),
             Self::Unix(_) => {}
+            #[cfg(target_os = "linux")]
+            Self::Watched(socket) => socket.set_zero_linger(),
             Self::Other(io) => io.abort(why),
         }
     }
@@ -291,24 +310,24 @@ impl ByteStream {
     /// See [`Io::poll_finish`].
     pub fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         match self {
-            Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
             Self::Other(io) => io.poll_finish(cx),
+            _ => Poll::Ready(Ok(())),
         }
     }
 
     /// See [`Io::poll_left`].
     pub fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<Result<Close>> {
         match self {
-            Self::Tcp(_) | Self::Unix(_) => Poll::Pending,
             Self::Other(io) => io.poll_left(cx),
+            _ => Poll::Pending,
         }
     }
 
     /// See [`Io::poll_deaf`].
     pub fn poll_deaf(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
         match self {
-            Self::Tcp(_) | Self::Unix(_) => Poll::Pending,
             Self::Other(io) => io.poll_deaf(cx),
+            _ => Poll::Pending,
         }
     }
 
@@ -318,6 +337,8 @@ impl ByteStream {
         let noted = match self {
             Self::Tcp(tcp) => tcp.take_error(),
             Self::Unix(unix) => unix.take_error(),
+            #[cfg(target_os = "linux")]
+            Self::Watched(socket) => socket.take_error(),
             Self::Other(io) => return io.check(cx),
         };
         match noted {
@@ -329,8 +350,8 @@ impl ByteStream {
     /// See [`Io::endless`].
     pub fn endless(&self) -> bool {
         match self {
-            Self::Tcp(_) | Self::Unix(_) => false,
             Self::Other(io) => io.endless(),
+            _ => false,
         }
     }
 }
@@ -343,6 +364,11 @@ macro_rules! each {
                 $body
             }
             ByteStream::Unix(it) => {
+                let $it = Pin::new(it);
+                $body
+            }
+            #[cfg(target_os = "linux")]
+            ByteStream::Watched(it) => {
                 let $it = Pin::new(it);
                 $body
             }
@@ -393,6 +419,8 @@ impl AsyncWrite for ByteStream {
         match self {
             Self::Tcp(it) => it.is_write_vectored(),
             Self::Unix(it) => it.is_write_vectored(),
+            #[cfg(target_os = "linux")]
+            Self::Watched(_) => false,
             Self::Other(it) => it.is_write_vectored(),
         }
     }

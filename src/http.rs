@@ -4,12 +4,12 @@
 //! before a colon, a folded line, two lengths or a length beside a transfer coding are refused.
 
 use std::fmt;
-use std::io::Write;
 use std::ops::Range;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Buf, BytesMut};
+use memchr::memchr_iter;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::error::{Error, Kind, Result};
@@ -19,6 +19,10 @@ pub mod forwarded;
 
 /// The most header fields a head may have.
 pub(crate) const MAX_FIELDS: usize = 100;
+
+/// How many fields a head mostly gets on its way through, and how long they are.
+const MORE: usize = 8;
+const MORE_TEXT: usize = 256;
 
 /// White space in a head.
 const SPACE: [char; 2] = [' ', '\t'];
@@ -100,6 +104,15 @@ impl Fields {
         self.fields.push(Field { name, value, raw: None });
     }
 
+    /// A copy of the fields whose name is wanted, with room for more.
+    pub fn filtered(&self, wanted: impl Fn(&str) -> bool) -> Self {
+        let mut text = String::with_capacity(self.text.len() + MORE_TEXT);
+        text.push_str(&self.text);
+        let mut fields = Vec::with_capacity(self.fields.len() + MORE);
+        fields.extend(self.fields.iter().filter(|it| wanted(&text[it.name.clone()])).cloned());
+        Self { text, fields }
+    }
+
     /// Removes all fields of that name.
     pub fn remove(&mut self, name: &str) {
         self.retain(|it| !it.eq_ignore_ascii_case(name));
@@ -139,11 +152,12 @@ impl Fields {
         start..self.text.len()
     }
 
-    /// The head that begins with a line.
-    fn below(&self, line: fmt::Arguments<'_>) -> Vec<u8> {
-        let mut head = Vec::with_capacity(128 + self.text.len() + 4 * self.fields.len());
-        // A vector takes all there is.
-        let _ = write!(head, "{line}\r\n");
+    /// The head that begins with a line of these words.
+    fn below(&self, line: [&str; 3]) -> Vec<u8> {
+        let line = line.map(str::as_bytes).join(&b" "[..]);
+        let mut head = Vec::with_capacity(line.len() + 4 + self.text.len() + 4 * self.fields.len());
+        head.extend_from_slice(&line);
+        head.extend_from_slice(b"\r\n");
         for (name, value) in self.iter_sent() {
             for part in [name.as_bytes(), b": ", value, b"\r\n"] {
                 head.extend_from_slice(part);
@@ -206,8 +220,7 @@ impl Request {
 
     /// The head as it is sent.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let version = version(self.is_old);
-        self.fields.below(format_args!("{} {} {version}", self.method, self.target))
+        self.fields.below([&self.method, &self.target, version(self.is_old)])
     }
 }
 
@@ -240,8 +253,8 @@ impl Response {
 
     /// The head as it is sent.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let version = version(self.is_old);
-        self.fields.below(format_args!("{version} {} {}", self.status, self.reason))
+        let status = itoa::Buffer::new().format(self.status).to_owned();
+        self.fields.below([version(self.is_old), &status, &self.reason])
     }
 }
 
@@ -393,14 +406,12 @@ pub fn parse_response(buf: &[u8]) -> Result<Option<(Response, usize)>> {
 }
 
 fn collect(head: &[u8], parsed: &[httparse::Header<'_>]) -> Result<Fields> {
-    if head.first() == Some(&b'\n')
-        || head.windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r')
-    {
+    if memchr_iter(b'\n', head).any(|at| at == 0 || head[at - 1] != b'\r') {
         return Err(malformed("an HTTP head with a bare newline"));
     }
     let mut fields = Fields {
         text: String::with_capacity(head.len()),
-        fields: Vec::with_capacity(parsed.len()),
+        fields: Vec::with_capacity(parsed.len() + MORE),
     };
     for field in parsed {
         fields.push_sent(field.name, trimmed(field.value));

@@ -37,7 +37,13 @@ pub mod inherited;
 mod lock;
 pub mod metrics;
 pub mod network;
+#[cfg(not(target_os = "linux"))]
+#[path = "reactor/elsewhere.rs"]
+mod reactor;
+#[cfg(target_os = "linux")]
+mod reactor;
 pub mod report;
 pub mod signal;
+mod slab;
 mod stamp;
 pub mod trace;

@@ -2,10 +2,15 @@
 
 use std::process::ExitCode;
 
+use mimalloc::MiMalloc;
 use tokio::runtime::Builder;
 use towline::cli::{Cli, Command};
 use towline::error::{Error, Kind, Result};
 use towline::{command, report};
+
+/// A handshake is some sixty small allocations, and a crowd of them frees what others took.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::read().unwrap_or_else(|error| error.exit());

@@ -1,6 +1,6 @@
 //! Networks of IP addresses, as `10.0.0.0/8` or one address.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 /// The addresses that begin with the same bits. An IPv4 address inside an IPv6 one is the former.
@@ -52,6 +52,30 @@ impl Network {
         let address = address.to_canonical();
         address.is_ipv4() == self.first.is_ipv4() && masked(address, self.bits) == self.first
     }
+}
+
+/// An address as text. Those of IPv4 are so many in a handshake, and so costly to format, that it
+/// shows.
+pub(crate) fn text(address: IpAddr) -> String {
+    let IpAddr::V4(address) = address else { return address.to_string() };
+    // With room for a port.
+    let mut text = String::with_capacity("255.255.255.255:65535".len());
+    for (i, octet) in address.octets().into_iter().enumerate() {
+        if i > 0 {
+            text.push('.');
+        }
+        text.push_str(itoa::Buffer::new().format(octet));
+    }
+    text
+}
+
+/// An address and a port as text; else as [`text`].
+pub(crate) fn socket_text(address: SocketAddr) -> String {
+    let SocketAddr::V4(address) = address else { return address.to_string() };
+    let mut text = text((*address.ip()).into());
+    text.push(':');
+    text.push_str(itoa::Buffer::new().format(address.port()));
+    text
 }
 
 impl FromStr for Network {

@@ -9,6 +9,7 @@ use std::ops::Deref;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
+use futures_util::future::BoxFuture;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::accept::Incoming;
@@ -119,8 +120,13 @@ impl Current {
     }
 
     /// Serves a client that has come.
-    pub(crate) fn take(self: &Arc<Self>, incoming: Incoming, place: OwnedSemaphorePermit) {
-        self.serve(incoming, place, None);
+    pub(crate) fn take(
+        self: &Arc<Self>,
+        incoming: Incoming,
+        place: OwnedSemaphorePermit,
+        plain: bool,
+    ) {
+        self.serve(incoming, place, None, plain);
     }
 
     /// Sends a client that has come to this port of https:.
@@ -130,7 +136,7 @@ impl Current {
         place: OwnedSemaphorePermit,
         port: u16,
     ) {
-        self.serve(incoming, place, Some(port));
+        self.serve(incoming, place, Some(port), true);
     }
 
     fn serve(
@@ -138,10 +144,18 @@ impl Current {
         incoming: Incoming,
         place: OwnedSemaphorePermit,
         redirect: Option<u16>,
+        plain: bool,
     ) {
         let current = self.clone();
-        let serving = async move { front::serve(incoming, place, redirect, &current).await };
-        self.now().cx.peers.spawn(serving);
+        let serving = front::serve(incoming, place, redirect, current);
+        let now = self.now();
+        match plain {
+            true => {
+                let serving = now.cx.peers.track(serving);
+                now.tunnels.run(Box::pin(serving));
+            }
+            false => now.cx.peers.spawn(serving),
+        }
     }
 
     /// Serves one who has come to `--admin`.
@@ -151,6 +165,11 @@ impl Current {
             admin::serve(incoming, &current).await;
             drop(place);
         });
+    }
+
+    /// Runs what takes clients, on a thread that has nothing to be woken for to serve them.
+    pub(crate) fn run(&self, task: BoxFuture<'static, ()>) {
+        self.now().tunnels.run(task);
     }
 
     /// When the run is to end, says goodbye in all WebSockets, and cuts off those that are left when

@@ -316,7 +316,7 @@ impl Open {
             let written = match &self.stream {
                 ByteStream::Tcp(stream) => stream.try_write(bytes),
                 ByteStream::Unix(stream) => stream.try_write(bytes),
-                ByteStream::Other(_) => Err(io::ErrorKind::WouldBlock.into()),
+                _ => Err(io::ErrorKind::WouldBlock.into()),
             };
             match written {
                 Ok(written) => self.lane.written(worker, written),

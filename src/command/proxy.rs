@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio_util::task::AbortOnDropHandle;
+use tokio::sync::oneshot;
 
 use super::serve::announce;
 use super::serve::flags::handshake;
@@ -42,6 +42,7 @@ pub async fn run(args: ProxyArgs) -> Result<()> {
         open.push(listener.endpoint.listen_web(proxies, &cx).await?);
     }
     let public = open.len();
+    let plain: Vec<_> = open.iter().map(|it| it.address.starts_with("http://")).collect();
     let secure = open.iter().find_map(Listener::https_port).unwrap_or(443);
     for address in &args.clients.redirect_http {
         open.push(address.endpoint.listen_web(proxies, &cx).await?);
@@ -59,13 +60,13 @@ pub async fn run(args: ProxyArgs) -> Result<()> {
     open.extend(admin);
     let proxying = async {
         let takes = proxy.clone();
+        let (done, accepted) = oneshot::channel();
         let accepting = accept_for(open, cx.clone(), move |listener, peer, place| match listener {
-            it if it < public => takes.take(peer, place),
+            it if it < public => takes.take(peer, place, plain[it]),
             it if it < all => takes.redirect(peer, place, secure),
             _ => takes.take_admin(peer, place),
         });
-        // On a thread that makes handshakes, so that none has to be woken for each client.
-        let accepting = AbortOnDropHandle::new(tokio::spawn(accepting));
+        proxy.run(Box::pin(async { drop(done.send(accepting.await)) }));
         let reloading = async {
             match reloading {
                 Some(reloading) => reloading.run(&proxy, &cx).await,
@@ -73,7 +74,7 @@ pub async fn run(args: ProxyArgs) -> Result<()> {
             }
         };
         tokio::select! {
-            accepted = accepting => accepted.unwrap_or_else(|error| Err(Error::io(error.into()))),
+            accepted = accepted => accepted.unwrap_or(Ok(())),
             () = proxy.drain() => Ok(()),
             () = proxy.show(status) => Ok(()),
             () = reloading => Ok(()),

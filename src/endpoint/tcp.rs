@@ -10,13 +10,15 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use futures_util::stream::{self, FuturesUnordered, StreamExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
 
 use super::{Call, Footing, Ground, Scheme, Shape};
 use crate::accept::{Incoming, Listener, Peer, merged};
 use crate::context::Context;
 use crate::duplex::{ByteStream, Duplex};
 use crate::error::{Error, Kind, Result, plain};
+use crate::network::socket_text;
+use crate::reactor::{self, Accepted};
 use crate::trace::{Phase, Trace};
 
 /// A TCP connection or listener.
@@ -80,10 +82,15 @@ impl Scheme for Tcp {
             }
         };
         let address = sockets[0].local_addr().map_err(Error::io)?;
-        let incoming = sockets.into_iter().map(|socket| {
-            stream::unfold(socket, |socket| async {
-                let incoming = socket.accept().await.map(|(stream, from)| arrived(stream, from));
-                Some((incoming, socket))
+        let sockets = sockets.into_iter().map(|socket| {
+            let address = socket.local_addr()?;
+            Ok((reactor::Listener::new(socket)?, address))
+        });
+        let sockets: Vec<_> = sockets.collect::<io::Result<_>>().map_err(refused)?;
+        let incoming = sockets.into_iter().map(|(socket, local)| {
+            stream::unfold(socket, move |mut socket| async move {
+                let accepted = socket.accept().await;
+                Some((accepted.map(|(it, from)| arrived(it, from, local)), socket))
             })
             .boxed()
         });
@@ -97,13 +104,22 @@ fn adopt(socket: std::net::TcpListener) -> io::Result<TcpListener> {
     TcpListener::from_std(socket)
 }
 
-fn arrived(stream: TcpStream, from: SocketAddr) -> Incoming {
-    // Linux hands the settings of a listener down to what it accepts.
-    #[cfg(not(target_os = "linux"))]
-    let _ = tune(&stream);
-    let local = stream.local_addr().map(|address| address.to_string()).unwrap_or_default();
-    let peer = Peer { address: from.to_string(), local, ..Peer::default() };
-    Incoming::ready(Duplex::Bytes(ByteStream::Tcp(stream)), peer)
+fn arrived(accepted: Accepted, from: SocketAddr, at: SocketAddr) -> Incoming {
+    // One that listens at a single address has no other.
+    let local = match at.ip().is_unspecified() {
+        true => accepted.local_addr().map(socket_text).unwrap_or_default(),
+        false => socket_text(at),
+    };
+    let peer = Peer { address: socket_text(from), local, ..Peer::default() };
+    let (address, handshake) = (peer.address.clone(), peer.handshake.clone());
+    let ready = async {
+        let stream = accepted.stream().map_err(Error::io)?;
+        // Linux hands the settings of a listener down to what it accepts.
+        #[cfg(not(target_os = "linux"))]
+        let _ = tune(&stream);
+        Ok((Duplex::Bytes(stream), peer))
+    };
+    Incoming { address, ready: Box::pin(ready), handshake }
 }
 
 /// No delay for small messages; and a peer that has vanished is noticed, after two minutes at the
@@ -153,7 +169,7 @@ impl Ground {
     /// Opens a connection to a host from here, or takes the stream that is there already.
     pub(crate) async fn open(self, to: &HostPort, call: &Call<'_>) -> Result<ByteStream> {
         match self {
-            Self::Here => to.dial(call.cx.local.next(), call.trace).await.map(ByteStream::Tcp),
+            Self::Here => to.dial(call.cx.local.next(), call.trace).await,
             Self::Network(network) => network.open(to, call).await,
             Self::Machine(session) => session.open_tcp(to, call.trace).await,
             Self::Stream(stream) => Ok(stream),
@@ -223,8 +239,7 @@ impl HostPort {
     /// Connects to the first address that answers, families in turn, a new attempt every 250 ms
     /// or as soon as one fails (RFC 8305, "Happy Eyeballs"); `from` an address of this machine, if
     /// one is given.
-    pub(crate) async fn dial(&self, from: Option<IpAddr>, trace: &Trace) -> Result<TcpStream> {
-        const STAGGER: Duration = Duration::from_millis(250);
+    pub(crate) async fn dial(&self, from: Option<IpAddr>, trace: &Trace) -> Result<ByteStream> {
         let resolving = trace.enter(Phase::Dns);
         let addresses = self.resolve().await.map_err(|error| {
             Error::new(
@@ -234,46 +249,51 @@ impl HostPort {
         })?;
         drop(resolving);
         let _connecting = trace.enter(Phase::Tcp);
-        let mut waiting = interleave(addresses).into_iter();
-        let mut attempts = FuturesUnordered::new();
-        let mut failure = None;
-        loop {
-            if let Some(address) = waiting.next() {
-                attempts.push(async move { (address, connect(address, from).await) });
-            }
-            let stagger = async {
-                match waiting.len() {
-                    0 => std::future::pending().await,
-                    _ => tokio::time::sleep(STAGGER).await,
-                }
-            };
-            let attempt = tokio::select! {
-                attempt = attempts.next() => attempt,
-                () = stagger => continue,
-            };
-            match attempt {
-                Some((address, Ok(stream))) => {
-                    tune(&stream).map_err(Error::io)?;
-                    trace.facts().peer = Some(address.to_string());
-                    return Ok(stream);
-                }
-                Some((_, Err(error))) => failure = Some(error),
-                None => break,
-            }
-        }
-        let why = failure.map_or_else(|| "it has no address".to_owned(), |error| plain(&error));
-        Err(Error::new(Kind::Refused, why))
+        let (address, stream) = match addresses[..] {
+            // Most often there is one, and nobody to run a race against.
+            [only] => (only, reactor::connect(only, from).await.map_err(refused)?),
+            _ => race(addresses, from).await?,
+        };
+        stream.socket().map_or(Ok(()), |it| tune(&it)).map_err(Error::io)?;
+        trace.facts().peer = Some(socket_text(address));
+        Ok(stream)
     }
 }
 
-async fn connect(to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> {
-    let Some(from) = from else { return TcpStream::connect(to).await };
-    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // The port is chosen once it is known where to: one that is in use towards another place will do.
-    #[cfg(target_os = "linux")]
-    nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::IpBindAddressNoPort, &true)?;
-    socket.bind((from, 0).into())?;
-    socket.connect(to).await
+/// Connects to the first address that answers.
+async fn race(
+    addresses: Vec<SocketAddr>,
+    from: Option<IpAddr>,
+) -> Result<(SocketAddr, ByteStream)> {
+    const STAGGER: Duration = Duration::from_millis(250);
+    let mut waiting = interleave(addresses).into_iter();
+    let mut attempts = FuturesUnordered::new();
+    let mut failure = None;
+    loop {
+        if let Some(address) = waiting.next() {
+            attempts.push(async move { (address, reactor::connect(address, from).await) });
+        }
+        let stagger = async {
+            match waiting.len() {
+                0 => std::future::pending().await,
+                _ => tokio::time::sleep(STAGGER).await,
+            }
+        };
+        let attempt = tokio::select! {
+            attempt = attempts.next() => attempt,
+            () = stagger => continue,
+        };
+        match attempt {
+            Some((address, Ok(stream))) => return Ok((address, stream)),
+            Some((_, Err(error))) => failure = Some(error),
+            None => break,
+        }
+    }
+    Err(failure.map_or_else(|| Error::new(Kind::Refused, "it has no address"), refused))
+}
+
+fn refused(error: io::Error) -> Error {
+    Error::new(Kind::Refused, plain(&error))
 }
 
 /// Addresses of this machine that connections are made from, in turn.
@@ -351,6 +371,7 @@ impl fmt::Display for Tcp {
 #[cfg(test)]
 mod tests {
     use rustix::net::sockopt;
+    use tokio::net::TcpStream;
 
     use super::*;
 

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::network;
+
 /// One proxy's word.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Word {
@@ -42,18 +44,19 @@ pub fn node(text: &str) -> Option<IpAddr> {
 
 /// A word as it is written. `host` and `proto` must be free of quotes.
 pub fn write(word: &Word) -> String {
-    let mut text = match word.node {
-        None => "for=unknown".to_owned(),
-        Some(IpAddr::V4(address)) => format!("for={address}"),
-        Some(IpAddr::V6(address)) => format!("for=\"[{address}]\""),
+    let node = word.node.map(network::text);
+    let mut parts = match (&node, word.node) {
+        (None, _) => vec!["for=unknown"],
+        (Some(node), Some(IpAddr::V6(_))) => vec!["for=\"[", node, "]\""],
+        (Some(node), _) => vec!["for=", node],
     };
     if let Some(host) = &word.host {
-        text += &format!(";host=\"{host}\"");
+        parts.extend([";host=\"", host, "\""]);
     }
     if let Some(proto) = &word.proto {
-        text += &format!(";proto={proto}");
+        parts.extend([";proto=", proto]);
     }
-    text
+    parts.concat()
 }
 
 /// The parts between separators that are not quoted, without those that are empty.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::http::forwarded::{self, Word};
 use crate::http::{Fields, Request};
-use crate::network::Trust;
+use crate::network::{self, Trust};
 
 /// The headers that say it; nobody but us says them to a backend.
 pub(super) const OURS: [&str; 6] = [
@@ -78,10 +78,10 @@ impl Client {
 
     /// Tells a backend.
     pub(super) fn tell(&self, fields: &mut Fields) {
-        if let Some(address) = self.address() {
-            let chain: Vec<_> = self.chain.iter().map(ToString::to_string).collect();
+        let chain: Vec<_> = self.chain.iter().map(|it| network::text(*it)).collect();
+        if let Some(address) = chain.first() {
             fields.push("X-Forwarded-For", chain.join(", "));
-            fields.push("X-Real-IP", address.to_string());
+            fields.push("X-Real-IP", address);
         }
         if let Some(host) = &self.host {
             fields.push("X-Forwarded-Host", host);

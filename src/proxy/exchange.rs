@@ -279,7 +279,7 @@ impl<'a> Passing<'a> {
             }
             // It was us who wanted to know whether to go on.
             if response.status != 100 && !self.request.is_old {
-                head::strip(&mut response.fields);
+                response.fields = head::stripped(&response.fields, |_| false);
                 let sent = to.write_all(&response.to_bytes()).await;
                 sent.map_err(Error::lost).map_err(near)?;
             }
@@ -331,7 +331,7 @@ impl<'a> Passing<'a> {
             && !response.fields.has("Connection", "close");
         // The rest of a body would be taken for the next request.
         self.keep_front &= self.heard.is_cancelled() && !proxy.cx.stop.is_cancelled();
-        head::strip(&mut response.fields);
+        response.fields = head::stripped(&response.fields, |_| false);
         response.is_old = false;
         if response.status == 204 {
             response.fields.remove("Content-Length");

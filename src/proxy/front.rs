@@ -47,7 +47,7 @@ pub(super) async fn serve(
     incoming: Incoming,
     place: OwnedSemaphorePermit,
     redirect: Option<u16>,
-    current: &Arc<Current>,
+    current: Arc<Current>,
 ) {
     let Incoming { address, ready, handshake } = incoming;
     let cx = current.now().cx.clone();
@@ -90,10 +90,10 @@ pub(super) async fn serve(
     }
     let front = match front.peer.alpn.as_deref() {
         Some("h2") => Some(front),
-        _ => requests(front, &handshake, current).await,
+        _ => requests(front, &handshake, &current).await,
     };
     if let Some(front) = front {
-        Box::pin(streams::serve(front, &handshake, current)).await;
+        Box::pin(streams::serve(front, &handshake, &current)).await;
     }
 }
 

@@ -134,13 +134,14 @@ fn same(one: &str, other: &str) -> bool {
         })
 }
 
-/// Takes out what is about the connection the head came by.
-pub(super) fn strip(fields: &mut Fields) {
-    let nominated: Vec<_> = fields.list("Connection").map(str::to_owned).collect();
-    fields.retain(|name| {
+/// A copy without what is about the connection the head came by.
+pub(super) fn stripped(fields: &Fields, unwanted: impl Fn(&str) -> bool) -> Fields {
+    let nominated: Vec<_> = fields.list("Connection").collect();
+    fields.filtered(|name| {
         !HOP_BY_HOP.iter().any(|it| same(it, name))
             && !nominated.iter().any(|it| it.eq_ignore_ascii_case(name))
-    });
+            && !unwanted(name)
+    })
 }
 
 /// The head for a backend, but for what is about the connection to it.
@@ -150,12 +151,11 @@ pub(super) fn outgoing(
     backend: &Backend,
     args: &ProxyArgs,
 ) -> Request {
-    let mut fields = request.fields.clone();
-    strip(&mut fields);
-    // It is answered here, when there is somebody to hear the rest.
-    fields.remove("Expect");
     let spelt = |name: &str| name.contains('_') && END_TO_END.iter().any(|it| same(it, name));
-    fields.retain(|name| !OURS.iter().any(|it| same(it, name)) && !spelt(name));
+    let mut fields = stripped(&request.fields, |name| {
+        // The latter is answered here, when there is somebody to hear the rest.
+        OURS.iter().any(|it| same(it, name)) || spelt(name) || same(name, "Expect")
+    });
     if args.proxying.rewrite_host || fields.get("Host").is_none() {
         fields.remove("Host");
         fields.push("Host", backend.endpoint.authority());

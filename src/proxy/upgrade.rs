@@ -202,7 +202,7 @@ async fn open(
     proxy: &Proxy,
 ) {
     let extensions = response.fields.get("Sec-WebSocket-Extensions").is_some();
-    head::strip(&mut response.fields);
+    response.fields = head::stripped(&response.fields, |_| false);
     // A 101 has no body, whatever it says.
     response.fields.remove("Content-Length");
     response.fields.push("Upgrade", "websocket");

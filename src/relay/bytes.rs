@@ -157,8 +157,7 @@ impl Join<'_> {
             (Event::Left(side, Ok(close)), None) if close.is_clean() => {
                 // A socket that is closed while its peer still talks loses what is on its way
                 // there, so the peer's end is waited for. Nobody hears what it says.
-                let waits =
-                    matches!(self.end(side.other()), ByteStream::Tcp(_) | ByteStream::Unix(_));
+                let waits = self.end(side.other()).socket().is_some();
                 self.left = Some(Ended { close: Some(close), by: Some(side) });
                 (self.patience, self.since) = (Some(ANSWER), Instant::now());
                 if waits { Continue(()) } else { Break(Ok(self.ended())) }

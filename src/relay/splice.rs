@@ -110,7 +110,7 @@ impl<'a> Socket<'a> {
         match stream {
             ByteStream::Tcp(tcp) => Some(Self::Tcp(tcp)),
             ByteStream::Unix(unix) => Some(Self::Unix(unix)),
-            ByteStream::Other(_) => None,
+            _ => None,
         }
     }
 

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::{Count, Counts};
+use futures_util::future::BoxFuture;
+
 use crate::duplex::ByteStream;
 use crate::endpoint::Side;
 use crate::error::Result;
@@ -19,8 +21,6 @@ mod engine;
 mod flow;
 mod frames;
 mod pump;
-#[cfg(target_os = "linux")]
-mod slab;
 #[cfg(test)]
 mod tests;
 
@@ -140,15 +140,38 @@ impl Tunnels {
         })
     }
 
+    /// Runs a task on a thread for sockets, where those of the task can become a tunnel; or, without
+    /// such a thread, as any other task.
+    pub(crate) fn run(&self, task: BoxFuture<'static, ()>) {
+        #[cfg(target_os = "linux")]
+        if let Some(engine) = self.idlest() {
+            return engine.run(task);
+        }
+        tokio::spawn(task);
+    }
+
     /// Takes a tunnel over, and returns at once. To be called by a task.
     pub(crate) fn add(&self, tunnel: Tunnel) {
         #[cfg(target_os = "linux")]
+        let here = self.engines.iter().find(|engine| engine.is_here());
+        #[cfg(target_os = "linux")]
         if tunnel.is_sockets()
-            && let Some(engine) = self.engines.iter().min_by_key(|engine| engine.totals().open())
+            && let Some(engine) = here.or_else(|| self.idlest())
         {
             return engine.add(tunnel);
         }
-        self.pumps.add(tunnel);
+        let pump = self.pumps.task(tunnel);
+        #[cfg(target_os = "linux")]
+        if let Some(engine) = here {
+            // One of its ends is watched here.
+            return engine.run(Box::pin(pump));
+        }
+        tokio::spawn(pump);
+    }
+
+    #[cfg(target_os = "linux")]
+    fn idlest(&self) -> Option<&engine::Engine> {
+        self.engines.iter().min_by_key(|engine| engine.load())
     }
 
     /// Closes the tunnels there are, or those with a tag, with this code: each after the message

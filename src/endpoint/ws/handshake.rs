@@ -1,10 +1,10 @@
 //! What the two heads of a WebSocket handshake have to say (RFC 6455 section 4), for both ends and
 //! for who stands between them.
 
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::error::{Error, Kind, Result};
 use crate::http::{Refusal, Request, Response};
@@ -57,7 +57,7 @@ pub(crate) fn version(request: &Request) -> Result<(), Refusal> {
 }
 
 fn is_key(key: &str) -> bool {
-    STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16)
+    STANDARD.decode_slice(key, &mut [0; 18]) == Ok(16)
 }
 
 /// Makes an upgrade of HTTP/1.1 of a request that came as an extended CONNECT.
@@ -68,7 +68,9 @@ pub(crate) fn upgrade(request: &mut Request) {
 
 /// The Sec-WebSocket-Accept that belongs to a key.
 pub(crate) fn accept(key: &str) -> String {
-    derive_accept_key(key.as_bytes())
+    // RFC 6455 section 4.2.2 item 5.4.
+    let both = [key, "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"].concat();
+    STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, both.as_bytes()))
 }
 
 /// Checks whether a 101 is sound (section 4.1).

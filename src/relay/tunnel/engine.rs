@@ -1,4 +1,7 @@
-//! A thread that moves bytes between sockets and does nothing else.
+//! A thread that moves bytes between sockets.
+//!
+//! It runs tasks, too: those that make the handshakes of its tunnels, so that their sockets are in
+//! its set from the beginning and nobody has to be woken for each of them.
 //!
 //! It waits for all its sockets in one epoll set, edge-triggered. What can be read is read once,
 //! into a buffer that all share, and written at once: two system calls for a message. Only where a
@@ -9,24 +12,29 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::AcqRel};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::AcqRel, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::io::Errno;
 use rustix::net::sockopt;
 use sockets::{Sockets, socket};
+use tokio::runtime::Handle;
 
 use super::flow::{Flow, Turn};
-use super::slab::Slab;
 use super::{End, Limits, Owner, SIDES, Totals, Tunnel, pace, tenths};
 use crate::endpoint::Side;
+use crate::reactor::Reactor;
 use crate::relay::Counts;
 use crate::relay::splice::Pipe;
+use crate::slab::Slab;
 
 mod sockets;
 
@@ -47,6 +55,8 @@ pub(super) struct Engine {
     orders: Sender<Order>,
     bell: Arc<Bell>,
     totals: Arc<Totals>,
+    reactor: Arc<Reactor>,
+    tasks: Arc<AtomicUsize>,
 }
 
 /// Has the thread look for orders.
@@ -57,6 +67,7 @@ struct Bell {
 }
 
 enum Order {
+    Run(BoxFuture<'static, ()>),
     Add(Box<Arrival>),
     Drain { tag: Option<u32>, code: u16, within: Duration },
     Abort,
@@ -64,7 +75,8 @@ enum Order {
 }
 
 struct Arrival {
-    sockets: [OwnedFd; 2],
+    /// With whether it is in the set already.
+    sockets: [(OwnedFd, bool); 2],
     early: [Vec<u8>; 2],
     extensions: bool,
     tag: u32,
@@ -74,14 +86,22 @@ struct Arrival {
 impl Engine {
     pub(super) fn start(limits: Limits) -> io::Result<Self> {
         let fd = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let reactor = Reactor::new()?;
         // Each ring is an event, so that it is never read.
-        epoll::add(&epoll, &fd, EventData::new_u64(BELL), EventFlags::IN | EventFlags::ET)?;
+        epoll::add(
+            reactor.epoll(),
+            &fd,
+            EventData::new_u64(BELL),
+            EventFlags::IN | EventFlags::ET,
+        )?;
         let bell = Arc::new(Bell { fd, waited_for: AtomicBool::new(false) });
         let totals = Arc::new(Totals::default());
+        let tasks = Arc::new(AtomicUsize::new(0));
         let now = Instant::now();
         let worker = Worker {
-            epoll,
+            reactor: reactor.clone(),
+            tasks: FuturesUnordered::new(),
+            running: tasks.clone(),
             slab: Slab::new(),
             pipe: None,
             scratch: vec![0; CHUNK].into(),
@@ -99,18 +119,39 @@ impl Engine {
         let (orders, inbox) = channel();
         let rung = bell.clone();
         let thread = thread::Builder::new().name("towline-tunnels".into());
-        thread.spawn(move || worker.run(&rung, &inbox))?;
-        Ok(Self { orders, bell, totals })
+        let runtime = Handle::try_current().ok();
+        thread.spawn(move || {
+            // For the clock, and for what tasks do that is not about sockets of their own.
+            let _entered = runtime.as_ref().map(Handle::enter);
+            worker.run(&rung, &inbox);
+        })?;
+        Ok(Self { orders, bell, totals, reactor, tasks })
     }
 
     pub(super) fn totals(&self) -> &Totals {
         &self.totals
     }
 
+    /// How many tunnels and tasks it has.
+    pub(super) fn load(&self) -> usize {
+        self.totals.open() + self.tasks.load(Relaxed)
+    }
+
+    /// Whether this is called on the thread.
+    pub(super) fn is_here(&self) -> bool {
+        Reactor::here().is_some_and(|here| Arc::ptr_eq(&here, &self.reactor))
+    }
+
+    /// Runs a task on the thread. Its sockets are those of [`crate::reactor`].
+    pub(super) fn run(&self, task: BoxFuture<'static, ()>) {
+        self.tasks.fetch_add(1, Relaxed);
+        self.order(Order::Run(task));
+    }
+
     /// Takes over a tunnel whose ends are sockets.
     pub(super) fn add(&self, tunnel: Tunnel) {
         let Tunnel { near, far, early, extensions, tag, owner } = tunnel;
-        let (near, far) = match (socket(near), socket(far)) {
+        let (near, far) = match (socket(near, &self.reactor), socket(far, &self.reactor)) {
             (Ok(near), Ok(far)) => (near, far),
             (Err(error), _) => {
                 return owner.ended(&Counts::default(), End::Lost(Side::Near, error));
@@ -133,8 +174,24 @@ impl Engine {
     /// The thread ends only after [`Order::Quit`], which is the last.
     fn order(&self, order: Order) {
         let _ = self.orders.send(order);
-        if self.bell.waited_for.swap(false, AcqRel) {
-            let _ = rustix::io::write(&self.bell.fd, &1_u64.to_ne_bytes());
+        self.bell.ring();
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.ring();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.ring();
+    }
+}
+
+impl Bell {
+    fn ring(&self) {
+        if self.waited_for.swap(false, AcqRel) {
+            let _ = rustix::io::write(&self.fd, &1_u64.to_ne_bytes());
         }
     }
 }
@@ -147,7 +204,9 @@ impl Drop for Engine {
 
 /// The thread itself.
 struct Worker {
-    epoll: OwnedFd,
+    reactor: Arc<Reactor>,
+    tasks: FuturesUnordered<BoxFuture<'static, ()>>,
+    running: Arc<AtomicUsize>,
     slab: Slab<Entry>,
     /// Opened for the first bulk. It is empty whenever a tunnel is done with it.
     pipe: Option<Pipe>,
@@ -192,19 +251,25 @@ struct Drain {
 }
 
 impl Worker {
-    fn run(mut self, bell: &Bell, inbox: &Receiver<Order>) {
+    fn run(mut self, bell: &Arc<Bell>, inbox: &Receiver<Order>) {
+        self.reactor.enter();
         let mut events = Vec::with_capacity(EVENTS);
+        let waker = Waker::from(bell.clone());
+        let mut cx = Context::from_waker(&waker);
         loop {
+            // While it is at work nobody has to ring for it.
+            self.poll_tasks(&mut cx);
             // What comes while orders are carried out rings.
             bell.waited_for.swap(true, AcqRel);
             // After all events, so that none is taken for one of a tunnel that has just come.
             if !self.orders(inbox) {
                 break;
             }
+            self.poll_tasks(&mut cx);
             self.totals.add(&mut self.moved);
             events.clear();
             let timeout = self.timeout().and_then(|time| Timespec::try_from(time).ok());
-            match epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref()) {
+            match epoll::wait(self.reactor.epoll(), spare_capacity(&mut events), timeout.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(_) => break,
             }
@@ -215,6 +280,7 @@ impl Worker {
                 let (token, flags) = (event.data.u64(), event.flags);
                 match token {
                     BELL => {}
+                    _ if self.reactor.tell(token, flags) => {}
                     _ if token & 1 == 0 => self.serve((token >> 1) as usize, Side::Near, flags),
                     _ => self.serve((token >> 1) as usize, Side::Far, flags),
                 }
@@ -223,6 +289,18 @@ impl Worker {
             self.tick();
         }
         self.cut_all();
+    }
+
+    /// Has the tasks go on that can.
+    fn poll_tasks(&mut self, cx: &mut Context<'_>) {
+        loop {
+            let polled = AssertUnwindSafe(|| self.tasks.poll_next_unpin(cx));
+            match catch_unwind(polled) {
+                // One has ended; a panic ends one, too, and not all of the thread's.
+                Ok(Poll::Ready(Some(()))) | Err(_) => drop(self.running.fetch_sub(1, Relaxed)),
+                Ok(Poll::Ready(None) | Poll::Pending) => return,
+            }
+        }
     }
 
     /// Acts on the event of a socket.
@@ -262,7 +340,7 @@ impl Worker {
             flow.cut();
         }
         let Some(entry) = self.slab.get_mut(key) else { return };
-        if !entry.flow.is_over() && entry.arm(key, left, &self.epoll).is_err() {
+        if !entry.flow.is_over() && entry.arm(key, left, self.reactor.epoll()).is_err() {
             entry.flow.cut();
         }
         if entry.flow.is_over() {
@@ -287,6 +365,7 @@ impl Worker {
     fn orders(&mut self, inbox: &Receiver<Order>) -> bool {
         loop {
             match inbox.try_recv() {
+                Ok(Order::Run(task)) => self.tasks.push(task),
                 Ok(Order::Add(arrival)) => self.insert(*arrival),
                 Ok(Order::Drain { tag, code, within }) => self.drain(tag, code, within),
                 Ok(Order::Abort) => self.cut_all(),
@@ -299,7 +378,10 @@ impl Worker {
     fn insert(&mut self, arrival: Arrival) {
         let Arrival { sockets, early, extensions, tag, owner } = arrival;
         let flow = Flow::new(owner, tag, extensions, self.now);
-        let key = self.slab.insert(Entry { flow, sockets, armed: [None; 2] });
+        let none = Watch { read: false, write: false };
+        let armed = [0, 1].map(|side: usize| sockets[side].1.then_some(none));
+        let sockets = sockets.map(|(socket, _)| socket);
+        let key = self.slab.insert(Entry { flow, sockets, armed });
         let closing = self.closing;
         self.work(key, |flow, ends, _, turn| {
             flow.begin(&early, ends, turn);

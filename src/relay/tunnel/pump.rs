@@ -84,7 +84,8 @@ impl Pumps {
         &self.0.totals
     }
 
-    pub(super) fn add(&self, tunnel: Tunnel) {
+    /// What moves the bytes of a tunnel to its end.
+    pub(super) fn task(&self, tunnel: Tunnel) -> impl Future<Output = ()> + Send + use<> {
         let Tunnel { near, far, early, extensions, tag, owner } = tunnel;
         let place = Place::take(&self.0, tag);
         let mut pump = Pump {
@@ -95,10 +96,10 @@ impl Pumps {
             place,
         };
         // The goodbye is boxed, so that its room is not held all the time.
-        tokio::spawn(async move {
+        async move {
             poll_fn(|cx| pump.poll(cx)).await;
             Box::pin(pump.goodbye()).await;
-        });
+        }
     }
 
     pub(super) fn drain(&self, tag: Option<u32>, code: u16, within: Duration) {

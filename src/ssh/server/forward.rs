@@ -68,7 +68,7 @@ impl Forwards {
                 let shown = shown(&to);
                 let dialling = async move {
                     // One look-up: the address that is found is the one that is connected to.
-                    to.dial(None, &Trace::default()).await.map(ByteStream::Tcp)
+                    to.dial(None, &Trace::default()).await
                 };
                 self.connect(allowed, shown, dialling, channel, reply).await;
             }

@@ -2,21 +2,32 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 
 use crate::duplex::ByteStream;
 use crate::endpoint::Side;
+use crate::reactor::Reactor;
 use crate::relay::splice::Pipe;
 use crate::relay::tunnel::flow::{Ends, Spliced};
 
-/// Takes a socket away from the runtime.
-pub(super) fn socket(stream: ByteStream) -> io::Result<OwnedFd> {
+/// Takes a socket away from its runtime, and says whether it is in the set of this reactor.
+pub(super) fn socket(stream: ByteStream, here: &Arc<Reactor>) -> io::Result<(OwnedFd, bool)> {
     match stream {
-        ByteStream::Tcp(tcp) => Ok(tcp.into_std()?.into()),
-        ByteStream::Unix(unix) => Ok(unix.into_std()?.into()),
+        ByteStream::Tcp(tcp) => Ok((tcp.into_std()?.into(), false)),
+        ByteStream::Unix(unix) => Ok((unix.into_std()?.into(), false)),
+        ByteStream::Watched(socket) => {
+            let (fd, reactor) = socket.into_fd();
+            let known = Arc::ptr_eq(&reactor, here);
+            if !known {
+                epoll::delete(reactor.epoll(), &fd)?;
+            }
+            Ok((fd, known))
+        }
         ByteStream::Other(_) => Err(io::ErrorKind::Unsupported.into()),
     }
 }

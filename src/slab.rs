@@ -8,7 +8,7 @@ const FEW: usize = 64;
 
 /// Values by number. Low numbers are used first, so that the memory of a crowd that has left can go
 /// back to the system.
-pub(super) struct Slab<T> {
+pub(crate) struct Slab<T> {
     places: Vec<Option<T>>,
     used: usize,
     /// The numbers of empty places, and of some that were given back.
@@ -16,11 +16,11 @@ pub(super) struct Slab<T> {
 }
 
 impl<T> Slab<T> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { places: Vec::new(), used: 0, free: BinaryHeap::new() }
     }
 
-    pub(super) fn insert(&mut self, value: T) -> usize {
+    pub(crate) fn insert(&mut self, value: T) -> usize {
         self.used += 1;
         // The lowest comes first: once it is one that was given back, so are all others.
         if let Some(Reverse(key)) = self.free.pop()
@@ -34,11 +34,11 @@ impl<T> Slab<T> {
         self.places.len() - 1
     }
 
-    pub(super) fn get_mut(&mut self, key: usize) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, key: usize) -> Option<&mut T> {
         self.places.get_mut(key)?.as_mut()
     }
 
-    pub(super) fn remove(&mut self, key: usize) -> Option<T> {
+    pub(crate) fn remove(&mut self, key: usize) -> Option<T> {
         let value = self.places.get_mut(key)?.take()?;
         self.used -= 1;
         self.free.push(Reverse(key));
@@ -48,7 +48,7 @@ impl<T> Slab<T> {
         Some(value)
     }
 
-    pub(super) fn keys(&self) -> impl Iterator<Item = usize> + use<T> {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = usize> + use<T> {
         0..self.places.len()
     }
 
