@@ -30,8 +30,12 @@ fn a_websocket_is_a_stream_of_a_connection() {
     let server = echo(&["--access-log=text"]);
     hello(&server, &[]).code(0).stdout("hello\n").stderr_is_empty();
     server.stderr_line(|line| line.contains(" / 200 in 5B/1 out 5B/1 close 1000"));
-    let server = secure(&[]);
+    let server = secure(&["--compress=auto"]);
     hello(&server, &["-k", "-v"]).code(0).stdout("hello\n").stderr_has(", h2, ");
+    hello(&server, &["-k", "-v", "--compress=auto"])
+        .code(0)
+        .stdout("hello\n")
+        .stderr_has("compressing");
     let any = Towline::serve(["any://127.0.0.1:0", "echo:", "--tls-self-signed"]);
     for scheme in ["ws", "wss"] {
         let address = format!("{scheme}://127.0.0.1:{}/", any.port());

@@ -251,6 +251,7 @@ fn chromium_opens_websockets_on_the_connection_of_its_page() {
         dir.path().to_str().unwrap(),
         "--access-log=text",
         "--subprotocol=chat",
+        "--compress=auto",
     ]);
     let port = server.port();
     let url = format!("https://127.0.0.1:{port}/");
@@ -266,14 +267,15 @@ fn chromium_opens_websockets_on_the_connection_of_its_page() {
                 if (seen.length === 1) ws.send('x'.repeat(1000000));
                 else ws.close(4001, 'bye');
             }};
-            ws.onclose = event => resolve([ws.protocol, event.wasClean, event.code, ...seen]);
+            ws.onclose = event => resolve([ws.protocol, ws.extensions, event.wasClean, event.code, ...seen]);
         }});
         const all = await Promise.all([1, 2, 3, 4, 5].map(talk));
         const page = performance.getEntriesByType('navigation')[0].nextHopProtocol;
         return [page, ...all];
         "
     ));
-    let each = json!(["chat", true, 4001, 7, 1_000_000]);
+    let extension = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+    let each = json!(["chat", extension, true, 4001, 7, 1_000_000]);
     assert_eq!(seen, json!(["h2", each, each, each, each, each]));
     // From one address, and not over an upgrade.
     let peers: Vec<String> = (0..5)
