@@ -304,7 +304,7 @@ fn every_kind_of_check_finds_out() {
         ("ws:/:ping=pong", &backend(&echo), SILENCE),
     ] {
         // What never comes is not waited for.
-        let patience = if why == SILENCE { "200ms" } else { "10s" };
+        let patience = if why == SILENCE { "1s" } else { "10s" };
         let flags = ["--health", check, "--health-timeout", patience];
         let proxy = proxy(&[&[&**backend], &flags[..], &QUICK].concat());
         proxy.stderr_line(|it| it.contains(" is down: ") && it.contains(why));
