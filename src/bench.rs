@@ -8,6 +8,7 @@ mod clock;
 mod connection;
 mod failure;
 mod frames;
+mod lane;
 mod matching;
 mod outbox;
 mod payload;

@@ -1,7 +1,6 @@
 //! One connection: what it sends when it is told to, and what it makes of what comes back.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -11,11 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::clock::now;
 use super::frames::{self, Event, Opcode, Violation};
-use super::matching::{Finder, Novelty, Seen, published};
-use super::outbox::Outbox;
-use super::payload::Place;
-use super::pending::{Answer, Pending};
-use super::stamp::Stamp;
+use super::lane::{Lane, Moment};
 use super::tally::Metric;
 use super::worker::Worker;
 use crate::cli::bench::Workload;
@@ -43,7 +38,7 @@ struct Open {
 }
 
 /// How what is read becomes messages.
-enum Reader {
+pub(super) enum Reader {
     Frames(frames::Reader),
     /// Lines, and the beginning of the next.
     Lines(Vec<u8>),
@@ -51,26 +46,6 @@ enum Reader {
     Sized(Vec<u8>),
     /// Only how much it is matters.
     Count,
-}
-
-/// What a connection has under way.
-#[derive(Default)]
-struct Lane {
-    id: u32,
-    publishes: bool,
-    outbox: Outbox,
-    pending: Pending,
-    /// How many of them the thread knows to wait.
-    known: usize,
-    finder: Finder,
-    /// The lengths of the messages whose answers are as long, in bytes.
-    lengths: VecDeque<usize>,
-    /// What has come from each publisher.
-    seen: HashMap<u32, Seen>,
-    published_at: usize,
-    pinged: Option<u64>,
-    /// What the server has closed with.
-    close: Option<Close>,
 }
 
 /// How a connection has ended.
@@ -85,9 +60,6 @@ pub(super) enum End {
     Broken(Violation),
 }
 
-/// How much bulk goes out in one message, in bytes.
-const BULK: usize = 64 << 10;
-
 impl Connection {
     pub(super) fn new(id: u32, publishes: bool) -> Self {
         Self { id, publishes, open: RefCell::default() }
@@ -96,7 +68,7 @@ impl Connection {
     /// Takes a connection that has just been made.
     pub(super) fn opened(&self, bare: Bare, worker: &Worker) -> Result<(), End> {
         let plan = &worker.plan;
-        let lane = Lane { id: self.id, publishes: self.publishes, ..Lane::default() };
+        let lane = Lane::new(self.id, self.publishes);
         let (stream, reader, early) = match bare {
             Bare::WebSocket(stream, early) => {
                 (stream, Reader::Frames(frames::Reader::new(plan.max_message)), early)
@@ -123,7 +95,7 @@ impl Connection {
         if open.lane.backlog() >= worker.plan.max_backlog {
             return false;
         }
-        open.lane.send(&open.reader, worker, intended, now);
+        open.lane.send(&open.reader, worker, intended, now, 1);
         open.lane.settle(worker);
         true
     }
@@ -236,21 +208,23 @@ impl Open {
 
     /// Takes what has come.
     fn read(&mut self, data: &[u8], worker: &Worker) -> Result<(), End> {
-        let now = now();
+        let mut moment = Moment::new(worker);
+        let now = moment.now;
         let Self { reader, lane, .. } = self;
         match reader {
             Reader::Frames(frames) => {
                 let fed = frames.feed(data, |event| match event {
-                    Event::Message { payload, .. } => lane.message(worker, payload, now),
+                    Event::Message { payload, .. } => lane.message(&mut moment, payload),
                     Event::Ping(payload) => lane.control(Opcode::Pong, payload, worker),
                     Event::Pong(_) => {
                         if let Some(since) = lane.pinged.take() {
-                            worker.tally.borrow_mut().time(Metric::Ping, now - since);
+                            moment.tally.time(Metric::Ping, now - since);
                         }
                     }
                     Event::Close(close) => lane.close = Some(close),
                 });
                 if let Err(violation) = fed {
+                    drop(moment);
                     lane.control(Opcode::Close, &violation.code.to_be_bytes(), worker);
                     self.flush(worker);
                     return Err(End::Broken(violation));
@@ -260,10 +234,10 @@ impl Open {
                 let mut rest = data;
                 while let Some(at) = memchr(b'\n', rest) {
                     if tail.is_empty() {
-                        lane.message(worker, &rest[..at], now);
+                        lane.message(&mut moment, &rest[..at]);
                     } else {
                         tail.extend_from_slice(&rest[..at]);
-                        lane.message(worker, &std::mem::take(tail), now);
+                        lane.message(&mut moment, &std::mem::take(tail));
                     }
                     rest = &rest[at + 1..];
                 }
@@ -277,20 +251,21 @@ impl Open {
                     rest = more;
                     lane.lengths.pop_front();
                     if tail.is_empty() {
-                        lane.message(worker, end, now);
+                        lane.message(&mut moment, end);
                     } else {
                         tail.extend_from_slice(end);
-                        lane.message(worker, &std::mem::take(tail), now);
+                        lane.message(&mut moment, &std::mem::take(tail));
                     }
                 }
                 match lane.lengths.is_empty() {
                     // Nothing was asked for.
-                    true if !rest.is_empty() => worker.tally.borrow_mut().counts.corrupt += 1,
+                    true if !rest.is_empty() => moment.tally.counts.corrupt += 1,
                     _ => tail.extend_from_slice(rest),
                 }
             }
-            Reader::Count => worker.received(data.len(), now),
+            Reader::Count => moment.received(data.len()),
         }
+        drop(moment);
         if let Some(close) = self.lane.close.take() {
             if let Some(since) = self.leaving {
                 worker.tally.borrow_mut().time(Metric::Close, now - since);
@@ -368,200 +343,5 @@ impl Open {
         if let Some(waker) = &self.waker {
             waker.wake_by_ref();
         }
-    }
-}
-
-impl Lane {
-    /// Messages that wait for an answer, or for the system.
-    fn backlog(&self) -> usize {
-        self.pending.waiting().max(self.outbox.waiting())
-    }
-
-    /// Puts a message into the outbox.
-    fn send(&mut self, reader: &Reader, worker: &Worker, intended: u64, now: u64) {
-        let plan = &worker.plan;
-        let stamp = Stamp { connection: self.id, sequence: self.pending.next() };
-        let place = Place { stamp, intended };
-        let out = self.outbox.end();
-        let opcode = |text| if text { Opcode::Text } else { Opcode::Binary };
-        let len = match (reader, plan.payload.shape()) {
-            (Reader::Frames(_), Some((len, text))) => {
-                frames::encode_with(opcode(text), len, worker.mask(), out, |out| {
-                    plan.payload.render(&place, out);
-                });
-                len
-            }
-            (Reader::Frames(_), None) => {
-                let mut payload = worker.rendered.borrow_mut();
-                payload.clear();
-                let text = plan.payload.render(&place, &mut payload);
-                frames::encode(opcode(text), &payload, worker.mask(), out);
-                payload.len()
-            }
-            (reader, _) => {
-                let from = out.len();
-                plan.payload.render(&place, out);
-                let len = out.len() - from;
-                match reader {
-                    Reader::Lines(_) => out.push(b'\n'),
-                    Reader::Sized(_) => self.lengths.push_back(len),
-                    _ => {}
-                }
-                len
-            }
-        };
-        self.outbox.push(intended, now, len);
-        self.pending.push(intended, now);
-        if plan.workload != Workload::Echo {
-            // What is published is answered by others.
-            self.pending.answer(stamp.sequence);
-        }
-    }
-
-    /// Lets the thread know how many messages wait for their answers.
-    fn settle(&mut self, worker: &Worker) {
-        let waiting = self.pending.waiting();
-        worker.waiting(waiting as i64 - self.known as i64);
-        self.known = waiting;
-    }
-
-    /// Sends until so many messages are under way.
-    fn fill(&mut self, reader: &Reader, worker: &Worker, in_flight: usize, now: u64) {
-        if worker.plan.workload == Workload::Bulk {
-            while self.outbox.bytes().len() < BULK && worker.may_send(now) {
-                self.send(reader, worker, now, now);
-            }
-            return;
-        }
-        let more = in_flight.saturating_sub(self.backlog());
-        for _ in 0..worker.may_send_some(now, more) {
-            self.send(reader, worker, now, now);
-        }
-    }
-
-    fn control(&mut self, opcode: Opcode, payload: &[u8], worker: &Worker) {
-        frames::encode(opcode, payload, worker.mask(), self.outbox.end());
-    }
-
-    /// The system has taken so many bytes.
-    fn written(&mut self, worker: &Worker, bytes: usize) {
-        let now = now();
-        let mut tally = worker.tally.borrow_mut();
-        let (measures, is_open) = (worker.measures(), worker.is_open_loop());
-        let sent = self.outbox.take(bytes, |message| {
-            if !measures.contains(&message.intended) {
-                return;
-            }
-            tally.counts.sent += message.count;
-            tally.counts.bytes_sent += message.payload as u64;
-            if is_open {
-                tally.times(Metric::SendLag, now - message.intended, message.count);
-                tally.times(Metric::WriteBlock, now - message.made, message.count);
-            }
-        });
-        self.pending.sent(sent, now);
-    }
-
-    /// A message has come.
-    fn message(&mut self, worker: &Worker, payload: &[u8], now: u64) {
-        match worker.plan.workload {
-            Workload::Echo => self.answer(worker, payload, now),
-            Workload::FanOut if self.publishes => {}
-            Workload::FanOut => self.published(worker, payload, now),
-            _ => worker.received(payload.len(), now),
-        }
-    }
-
-    fn answer(&mut self, worker: &Worker, payload: &[u8], now: u64) {
-        let plan = &worker.plan;
-        let mut tally = worker.tally.borrow_mut();
-        let found = self.finder.find(&plan.matching, self.id, &self.pending, payload);
-        let Some(number) = found else {
-            tally.counts.corrupt += u64::from(worker.measures().contains(&now));
-            return;
-        };
-        let (entry, reordered) = match self.pending.answer(number) {
-            Answer::First { entry, reordered } => (entry, reordered),
-            Answer::Duplicate => {
-                tally.counts.duplicate += u64::from(worker.measures().contains(&now));
-                return;
-            }
-            Answer::Late => {
-                tally.counts.late += 1;
-                return;
-            }
-            Answer::Unknown => {
-                tally.counts.corrupt += u64::from(worker.measures().contains(&now));
-                return;
-            }
-        };
-        if !worker.measures().contains(&entry.intended) {
-            return;
-        }
-        tally.counts.received += 1;
-        tally.counts.bytes_received += payload.len() as u64;
-        tally.counts.reordered += u64::from(reordered);
-        if plan.verify {
-            let stamp = Stamp { connection: self.id, sequence: number };
-            let place = Place { stamp, intended: entry.intended };
-            let mut sent = worker.rendered.borrow_mut();
-            sent.clear();
-            plan.payload.render(&place, &mut sent);
-            tally.counts.corrupt += u64::from(*sent != payload);
-        }
-        let since = if worker.is_open_loop() { entry.intended } else { entry.sent };
-        if now - since > plan.late {
-            tally.counts.late += 1;
-            return;
-        }
-        if worker.is_open_loop() {
-            tally.time(Metric::Response, now - entry.intended);
-        }
-        tally.time(Metric::Service, now.saturating_sub(entry.sent));
-    }
-
-    /// Something that somebody has published.
-    fn published(&mut self, worker: &Worker, payload: &[u8], now: u64) {
-        let mut tally = worker.tally.borrow_mut();
-        let Some((stamp, intended)) = published(&mut self.published_at, payload) else {
-            tally.counts.corrupt += u64::from(worker.measures().contains(&now));
-            return;
-        };
-        let novelty = self.seen.entry(stamp.connection).or_default().add(stamp.sequence);
-        if !worker.measures().contains(&intended) {
-            return;
-        }
-        match novelty {
-            Novelty::Duplicate => {
-                tally.counts.duplicate += 1;
-                return;
-            }
-            Novelty::Reordered => tally.counts.reordered += 1,
-            Novelty::New => {}
-        }
-        tally.counts.received += 1;
-        tally.counts.bytes_received += payload.len() as u64;
-        tally.time(Metric::Response, now.saturating_sub(intended));
-    }
-
-    /// What has no answer is lost.
-    fn give_up(&mut self, worker: &Worker) {
-        let mut lost = 0;
-        self.pending.give_up(|entry| {
-            lost += u64::from(worker.measures().contains(&entry.intended));
-        });
-        self.settle(worker);
-        self.lengths.clear();
-        worker.tally.borrow_mut().counts.lost += lost;
-    }
-
-    /// What was never sent is dropped, and what has no answer is lost.
-    fn abandon(&mut self, worker: &Worker) {
-        let mut dropped = 0;
-        self.pending.take_back(|entry| {
-            dropped += u64::from(worker.measures().contains(&entry.intended));
-        });
-        worker.tally.borrow_mut().counts.dropped += dropped;
-        self.give_up(worker);
     }
 }

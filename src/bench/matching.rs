@@ -57,6 +57,7 @@ pub(super) struct Finder {
 
 impl Finder {
     /// The number of the message to which `answer` is one; None if it is to none of these.
+    #[inline]
     pub(super) fn find(
         &mut self,
         how: &Matching,
@@ -66,19 +67,24 @@ impl Finder {
     ) -> Option<u64> {
         match how {
             Matching::Order => pending.oldest(),
-            Matching::Stamp => self.stamp(connection, pending, answer),
-            Matching::Json(pointer) => {
-                let answer: Value = serde_json::from_slice(answer).ok()?;
-                match answer.pointer(pointer)? {
-                    Value::Number(number) => number.as_u64(),
-                    Value::String(text) => text.parse().ok(),
-                    _ => None,
+            Matching::Stamp => {
+                // Most answers are to the oldest message. To know its stamp again takes less than to
+                // read one.
+                let oldest = pending.oldest().unwrap_or_default();
+                let stamp = Stamp { connection, sequence: oldest }.to_hex();
+                let at = answer.get(self.at..).and_then(|answer| answer.first_chunk());
+                if at == Some(&stamp) {
+                    return Some(oldest);
                 }
+                self.search(connection, &stamp, answer)
             }
+            Matching::Json(pointer) => number(pointer, answer),
         }
     }
 
-    fn stamp(&mut self, connection: u32, pending: &Pending, answer: &[u8]) -> Option<u64> {
+    /// Reads a stamp where the last one stood, or looks for it.
+    #[inline(never)] // So that what finds most answers stays small.
+    fn search(&mut self, connection: u32, like: &[u8], answer: &[u8]) -> Option<u64> {
         let read = |at: usize| {
             let stamp = Stamp::read(answer.get(at..)?)?;
             (stamp.connection == connection).then_some(stamp.sequence)
@@ -86,14 +92,21 @@ impl Finder {
         if let Some(sequence) = read(self.at) {
             return Some(sequence);
         }
-        // It is another one that is looked for here if answers come in another order, but the digits
-        // of the connection are the same.
-        let sequence = pending.oldest().unwrap_or_default();
-        let digits = &Stamp { connection, sequence }.to_hex()[..5];
-        let mut places = memmem::find_iter(answer, digits);
+        // All stamps of a connection begin with the same digits.
+        let mut places = memmem::find_iter(answer, &like[..5]);
         let (at, sequence) = places.find_map(|at| Some((at, read(at)?)))?;
         self.at = at;
         Some(sequence)
+    }
+}
+
+/// The number at a JSON pointer.
+fn number(pointer: &str, answer: &[u8]) -> Option<u64> {
+    let answer: Value = serde_json::from_slice(answer).ok()?;
+    match answer.pointer(pointer)? {
+        Value::Number(number) => number.as_u64(),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
     }
 }
 
@@ -161,7 +174,7 @@ mod tests {
 
     fn pending(count: u64) -> Pending {
         let mut pending = Pending::default();
-        (0..count).for_each(|i| pending.push(i, i));
+        (0..count).for_each(|i| pending.push(i, i, 1));
         pending
     }
 

@@ -24,7 +24,7 @@ pub(super) struct Outgoing {
     pub(super) intended: u64,
     /// When it was made.
     pub(super) made: u64,
-    /// How long it is without the frame around it.
+    /// How long they are without the frames around them.
     pub(super) payload: usize,
     /// How many messages these are; what is due and made together goes out together.
     pub(super) count: u64,
@@ -49,19 +49,20 @@ impl Outbox {
         self.waiting
     }
 
-    /// What was put there since the last one is a message.
-    pub(super) fn push(&mut self, intended: u64, made: u64, payload: usize) {
+    /// What was put there since the last time is so many messages, of so much payload together.
+    pub(super) fn push(&mut self, intended: u64, made: u64, count: usize, payload: usize) {
         let end = self.total + (self.bytes.len() - self.taken) as u64;
-        self.waiting += 1;
+        self.waiting += count;
+        let count = count as u64;
         if let Some(last) = self.messages.back_mut()
             && (last.intended, last.made) == (intended, made)
         {
             last.end = end;
             last.payload += payload;
-            last.count += 1;
+            last.count += count;
             return;
         }
-        self.messages.push_back(Outgoing { end, intended, made, payload, count: 1 });
+        self.messages.push_back(Outgoing { end, intended, made, payload, count });
     }
 
     /// The system has taken so much; the messages that are sent by that are handed on.
@@ -95,7 +96,7 @@ mod tests {
         let mut outbox = Outbox::default();
         for (text, intended) in [("abc", 1), ("de", 2), ("f", 3)] {
             outbox.end().extend(text.as_bytes());
-            outbox.push(intended, 0, text.len());
+            outbox.push(intended, 0, 1, text.len());
         }
         let mut sent = Vec::new();
         for (bytes, left) in [(2, "cdef"), (2, "ef"), (2, "")] {

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 
+use super::frames::{Blanks, Opcode};
 use super::stamp::{self, Stamp};
 use crate::cli::value::size;
 use crate::error::{Error, Kind, Result, plain};
@@ -24,7 +25,7 @@ pub(super) struct Place {
 pub(super) struct Payload {
     content: Content,
     text: bool,
-    shape: Option<(usize, bool)>,
+    blanks: Option<Blanks>,
     /// Whether stamps hold the time, too, which those who did not send them cannot know.
     timed: bool,
     seed: u64,
@@ -51,13 +52,14 @@ impl Payload {
             std::iter::repeat_with(|| random.alphanumeric() as u8).take(sizes.longest()).collect();
         let needed = if timed { 2 * stamp::LEN } else { stamp::LEN };
         let stamped = sizes.shortest() >= needed;
-        let shape = sizes.only().map(|len| (len, text));
-        Self { content: Content::Sized { sizes, base, stamped }, text, shape, timed, seed }
+        let alike = stamped && !timed && sizes.only().is_some_and(|len| len <= Blanks::LONGEST);
+        let blanks = alike.then(|| Blanks::new(Opcode::of_data(text), &base));
+        Self { content: Content::Sized { sizes, base, stamped }, text, blanks, timed, seed }
     }
 
     /// Messages by a template.
     pub(super) fn template(template: Template, text: bool, timed: bool, seed: u64) -> Self {
-        Self { content: Content::Template(template), text, shape: None, timed, seed }
+        Self { content: Content::Template(template), text, blanks: None, timed, seed }
     }
 
     /// The lines of a file.
@@ -80,7 +82,7 @@ impl Payload {
 
     /// These messages in turn; of each, whether it is text.
     pub(super) fn items(items: Vec<(bool, Bytes)>) -> Self {
-        Self { content: Content::Items(items), text: false, shape: None, timed: false, seed: 0 }
+        Self { content: Content::Items(items), text: false, blanks: None, timed: false, seed: 0 }
     }
 
     /// Whether a message can be told by its stamp.
@@ -92,19 +94,17 @@ impl Payload {
         }
     }
 
-    /// The length of all messages, and whether they are text, if all are alike in that.
-    #[inline]
-    pub(super) fn shape(&self) -> Option<(usize, bool)> {
-        self.shape
+    /// The frames of all messages, where they differ by nothing but the stamp at their beginning.
+    pub(super) fn blanks(&self) -> Option<&Blanks> {
+        self.blanks.as_ref()
     }
 
     /// Appends a message to `out`, and returns whether it is text.
-    #[inline]
     pub(super) fn render(&self, place: &Place, out: &mut Vec<u8>) -> bool {
         match &self.content {
             Content::Sized { sizes, base, stamped } => {
-                let len = match self.shape {
-                    Some((len, _)) => len,
+                let len = match sizes.only() {
+                    Some(len) => len,
                     None => sizes.pick(&mut self.random(place)),
                 };
                 let mut stamps = 0;

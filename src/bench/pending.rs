@@ -27,6 +27,9 @@ pub(super) struct Entry {
     pub(super) sent: u64,
 }
 
+/// So many entries keep their room when none is left.
+const KEPT: usize = 64;
+
 /// Stands for the time of a message that has its answer.
 const ANSWERED: u64 = u64::MAX;
 
@@ -55,10 +58,10 @@ impl Pending {
         self.first + self.entries.len() as u64
     }
 
-    /// A message was made.
-    pub(super) fn push(&mut self, intended: u64, now: u64) {
-        self.entries.push_back(Entry { intended, sent: now });
-        self.waiting += 1;
+    /// So many messages were made.
+    pub(super) fn push(&mut self, intended: u64, now: u64, count: usize) {
+        self.entries.extend(std::iter::repeat_n(Entry { intended, sent: now }, count));
+        self.waiting += count;
     }
 
     /// How many messages wait for their answers.
@@ -79,8 +82,8 @@ impl Pending {
     /// The system has taken the next `count` messages.
     pub(super) fn sent(&mut self, count: u64, now: u64) {
         let upto = self.unsent + count;
-        for number in self.unsent.max(self.first)..upto {
-            let entry = &mut self.entries[(number - self.first) as usize];
+        let at = |number: u64| number.saturating_sub(self.first) as usize;
+        for entry in self.entries.range_mut(at(self.unsent)..at(upto)) {
             if !entry.is_answered() {
                 entry.sent = now;
             }
@@ -98,21 +101,27 @@ impl Pending {
         if entry.is_answered() {
             return Answer::Duplicate;
         }
-        let answered = Entry { sent: ANSWERED, ..*entry };
-        let entry = std::mem::replace(entry, answered);
+        let found = *entry;
+        entry.sent = ANSWERED;
         let reordered = number < self.answered;
         self.answered = self.answered.max(number + 1);
         self.waiting -= 1;
         // Only what is answered first makes way.
         if at == 0 {
-            while self.entries.pop_front_if(|entry| entry.is_answered()).is_some() {
-                self.first += 1;
-            }
+            self.make_way();
         }
-        if self.entries.is_empty() && self.entries.capacity() > 64 {
+        Answer::First { entry: found, reordered }
+    }
+
+    /// Forgets the answered messages before the oldest without an answer.
+    #[inline]
+    fn make_way(&mut self) {
+        while self.entries.pop_front_if(|entry| entry.is_answered()).is_some() {
+            self.first += 1;
+        }
+        if self.entries.is_empty() && self.entries.capacity() > KEPT {
             self.entries = VecDeque::new();
         }
-        Answer::First { entry, reordered }
     }
 
     /// No answer is waited for any more. Those that have none are handed on.
@@ -144,7 +153,7 @@ mod tests {
         let mut pending = Pending::default();
         for i in 0..count {
             assert_eq!(pending.next(), i);
-            pending.push(i * 10, i * 10 + 1);
+            pending.push(i * 10, i * 10 + 1, 1);
         }
         pending
     }

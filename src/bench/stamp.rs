@@ -20,11 +20,13 @@ impl Stamp {
     /// So many connections can be told apart.
     pub(super) const MOST_CONNECTIONS: u64 = 1 << (64 - SEQUENCE_BITS);
 
+    #[inline]
     pub(super) fn to_hex(self) -> [u8; LEN] {
         hex(u64::from(self.connection) << SEQUENCE_BITS | self.sequence)
     }
 
     /// Reads the beginning of `bytes`.
+    #[inline]
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let value = value(bytes)?;
         let connection = (value >> SEQUENCE_BITS) as u32;
@@ -33,22 +35,29 @@ impl Stamp {
 }
 
 /// A number in sixteen digits.
+#[inline]
 pub(super) fn hex(value: u64) -> [u8; LEN] {
-    const PAIRS: [[u8; 2]; 256] = {
-        let digits = *b"0123456789abcdef";
-        let mut pairs = [[0; 2]; 256];
-        let mut i = 0;
-        while i < 256 {
-            pairs[i] = [digits[i >> 4], digits[i & 15]];
-            i += 1;
-        }
-        pairs
-    };
-    let mut out = [0; LEN];
-    for (pair, byte) in out.chunks_exact_mut(2).zip(value.to_be_bytes()) {
-        pair.copy_from_slice(&PAIRS[usize::from(byte)]);
-    }
-    out
+    let digits = u128::from(digits(value >> 32)) << 64 | u128::from(digits(value & 0xffff_ffff));
+    digits.to_be_bytes()
+}
+
+/// One in each byte of a word.
+const EACH: u64 = 0x0101_0101_0101_0101;
+
+/// The eight digits of a number below 2^32, all of them at once.
+#[inline]
+fn digits(value: u64) -> u64 {
+    let words = (value | value << 16) & 0x0000_ffff_0000_ffff;
+    let bytes = (words | words << 8) & 0x00ff_00ff_00ff_00ff;
+    spelled((bytes | bytes << 4) & (0x0f * EACH))
+}
+
+/// What stands for each of eight numbers below 16.
+#[inline]
+fn spelled(nibbles: u64) -> u64 {
+    // From 10 on it is a letter, which is 39 further on than the character after `9`.
+    let letters = nibbles.wrapping_add(6 * EACH) >> 4 & EACH;
+    nibbles.wrapping_add(0x30 * EACH).wrapping_add(letters * 39)
 }
 
 /// The number at the beginning of `bytes`, if sixteen lower-case digits stand there.
@@ -62,16 +71,13 @@ pub(super) fn value(bytes: &[u8]) -> Option<u64> {
 /// The number that eight digits stand for, all of them at once.
 #[inline]
 fn eight(digits: [u8; 8]) -> Option<u64> {
-    const EACH: u64 = 0x0101_0101_0101_0101;
     let digits = u64::from_be_bytes(digits);
     // A letter has bit 6 set, and `a` has a 1 where 10 is meant.
     let nibbles = (digits & (0x0f * EACH)).wrapping_add((digits >> 6 & EACH) * 9);
     // What is no digit does not come back as it was, or is more than 15.
-    let letters = nibbles.wrapping_add(6 * EACH) >> 4 & EACH;
-    let back = nibbles.wrapping_add(0x30 * EACH).wrapping_add(letters * 39);
     let bytes = (nibbles | nibbles >> 4) & 0x00ff_00ff_00ff_00ff;
     let words = (bytes | bytes >> 8) & 0x0000_ffff_0000_ffff;
-    let ok = back == digits && nibbles & (0xf0 * EACH) == 0;
+    let ok = spelled(nibbles) == digits && nibbles & (0xf0 * EACH) == 0;
     ok.then_some((words | words >> 16) & 0xffff_ffff)
 }
 

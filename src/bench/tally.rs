@@ -241,10 +241,7 @@ impl Tally {
 
     /// Takes down the same time more than once.
     pub fn times(&mut self, metric: Metric, nanos: u64, count: u64) {
-        self.add_micros(metric, micros(nanos), count);
-    }
-
-    fn add_micros(&mut self, metric: Metric, micros: u64, count: u64) {
+        let micros = micros(nanos);
         if micros > LONGEST {
             self.counts.saturated += count;
         }
@@ -334,36 +331,37 @@ fn micros(nanos: u64) -> u64 {
 #[derive(Debug, Default)]
 pub(super) struct Recorder {
     tally: Tally,
-    /// Of each metric the last time, in microseconds, and how often it came.
+    /// Of each metric the last time, in nanoseconds, and how often it came.
     runs: [(u64, u64); Metric::ALL.len()],
 }
 
 impl Recorder {
     /// See [`Tally::time`].
+    #[inline]
     pub(super) fn time(&mut self, metric: Metric, nanos: u64) {
         self.times(metric, nanos, 1);
     }
 
     /// Takes down the same time, in nanoseconds, more than once.
+    #[inline]
     pub(super) fn times(&mut self, metric: Metric, nanos: u64, count: u64) {
-        let micros = micros(nanos);
         let run = &mut self.runs[metric as usize];
-        if run.0 == micros {
+        if run.0 == nanos {
             run.1 += count;
             return;
         }
-        let (micros, count) = std::mem::replace(run, (micros, count));
+        let (nanos, count) = std::mem::replace(run, (nanos, count));
         if count > 0 {
-            self.tally.add_micros(metric, micros, count);
+            self.tally.times(metric, nanos, count);
         }
     }
 
     /// All that was taken down, which is forgotten here.
     pub(super) fn take(&mut self) -> Tally {
         for metric in Metric::ALL {
-            let (micros, count) = std::mem::take(&mut self.runs[metric as usize]);
+            let (nanos, count) = std::mem::take(&mut self.runs[metric as usize]);
             if count > 0 {
-                self.tally.add_micros(metric, micros, count);
+                self.tally.times(metric, nanos, count);
             }
         }
         std::mem::take(&mut self.tally)

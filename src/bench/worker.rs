@@ -107,7 +107,7 @@ pub(super) struct Worker {
     cx: Arc<Context>,
     index: usize,
     connections: Vec<Rc<Connection>>,
-    random: RefCell<fastrand::Rng>,
+    pub(super) random: RefCell<fastrand::Rng>,
     open_loop: Cell<bool>,
     in_flight_wanted: Cell<Option<usize>>,
     /// The bounds of what is measured now.
@@ -230,15 +230,6 @@ impl Worker {
             self.changed.notify_one();
         }
         some as usize
-    }
-
-    /// Something has come of which only the length matters.
-    pub(super) fn received(&self, len: usize, now: u64) {
-        if self.measures().contains(&now) {
-            let counts = &mut self.tally.borrow_mut().counts;
-            counts.received += 1;
-            counts.bytes_received += len as u64;
-        }
     }
 
     /// More or fewer messages wait for their answers.
