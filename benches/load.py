@@ -1,6 +1,7 @@
 """The benchmarks of `towline bench`: what it costs, whether it tells the truth, how far it reaches."""
 
 import json
+import math
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from harness import expect, in_turns, limit, progress
 # What a run fails over.
 IDLE_KIB = 10
 TRUTH = 0.02
+DELAYS = 0.01
 
 CONNECTIONS = 100
 REACH = 15_000
@@ -27,13 +29,13 @@ def floor():
     """The least that a client and a server can cost, in C."""
     binary = PREFIX / "floor"
     source = ROOT / "benches" / "floor" / "floor.c"
-    if subprocess.run(["cc", "-O2", "-o", binary, source], stdout=sys.stderr, check=False).returncode:
+    if subprocess.run(["cc", "-O2", "-o", binary, source, "-lm"], stdout=sys.stderr, check=False).returncode:
         raise Failure("a C compiler is needed")
     return binary
 
 
-def floor_server(*args):
-    server = Process(floor(), "serve", *args, stdin=NULL, stdout=PIPE)
+def floor_server(*args, mode="serve"):
+    server = Process(floor(), mode, *args, stdin=NULL, stdout=PIPE)
     return server, server.port()
 
 
@@ -150,6 +152,51 @@ def bench_truth(options, tables):
         raise Failure("a closed loop shows the stall, which it cannot")
 
 
+def bench_delays(options, tables):
+    """A server that holds each answer back for 5 to 100 ms, and writes down for how long it did.
+
+    The logarithms of the delays are evenly spread, so that their quantiles can be computed, too. Many
+    answers overtake others: who takes them in turn, as --match order does, is wrong by more."""
+    shortest, longest = 5_000, 100_000
+    quantiles = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
+    count = int(100_000 * options.scale)
+
+    def run(matching):
+        with tempfile.TemporaryDirectory() as folder:
+            server, port = floor_server(shortest, longest, f"{folder}/held", mode="delay")
+            with server:
+                load = ["-c", 100, "--rate", 5000, "-n", count, "--warm-up", "0s", "--match", matching]
+                report = bench(f"ws://127.0.0.1:{port}", *load, "--allow-limited")
+                server.popen.wait()
+            held = sorted(int(line) / 1000 for line in Path(folder, "held").read_text().split())
+        expect("answers", (report["counts"]["received"], len(held)), (count, count))
+        service = [report["service_us"][name] for name in quantiles]
+        return service, [held[math.ceil(q * count) - 1] for q in quantiles.values()]
+
+    computed = [shortest * (longest / shortest) ** q for q in quantiles.values()]
+    service, held = run("stamp")
+    in_turn, held_again = run("order")
+
+    def row(name, times, *others):
+        return [name, *(f"{time / 1000:.3f}" for time in times), *(f"{off(times, other) * 100:.2f}" for other in others)]
+
+    def off(times, others):
+        return max(abs(time - other) / other for time, other in zip(times, others))
+
+    rows = [
+        row("computed", computed) + ["", ""],
+        row("held back by the server", held, computed) + [""],
+        row("towline bench", service, computed, held),
+        row("towline bench --match order", in_turn, computed, held_again),
+    ]
+    head = ["answers after 5 to 100 ms", "p50 ms", "p90", "p99", "p99.9", "off the computed, %", "off the server's, %"]
+    tables.show("bench_delays: whether percentiles are those of the server", head, rows)
+    limit("percentiles are off the computed ones by", off(service, computed) * 100, DELAYS * 100, "%")
+    limit("percentiles are off those of the server by", off(service, held) * 100, DELAYS * 100, "%")
+    if off(in_turn, held_again) < DELAYS:
+        raise Failure("answers that are taken in turn are not told from those that are matched")
+
+
 def bench_pacer(options, tables):
     """How late messages are sent, at 50,000 a second by one thread."""
     server, port = floor_server()
@@ -226,4 +273,4 @@ def bench_saturation(options, tables):
     expect("with hogs", rows[1][1:3], ["client-limited", "4"])
 
 
-BENCHMARKS = [bench_cost, bench_artillery, bench_truth, bench_pacer, bench_reach, bench_saturation]
+BENCHMARKS = [bench_cost, bench_artillery, bench_truth, bench_delays, bench_pacer, bench_reach, bench_saturation]

@@ -3,6 +3,9 @@
  *
  *   floor serve [STALL EVERY]                    prints `listening PORT`; does nothing for STALL ms in
  *                                                every EVERY ms, from the first connection on
+ *   floor delay FROM TO FILE                     answers after FROM to TO µs, evenly spread by their
+ *                                                logarithms; when all have left, writes to FILE how
+ *                                                many ns each answer was really held back
  *   floor drive PORT CONNECTIONS SIZE WINDOW MESSAGES
  *                                                WINDOW messages in flight on each connection;
  *                                                prints JSON: messages, CPU and wall seconds
@@ -10,12 +13,14 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <math.h>
 #include <netinet/tcp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -184,11 +189,13 @@ static int echo(struct peer *p) {
     return 1;
 }
 
-static int64_t ms(void) {
+static int64_t ns(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
+
+static int64_t ms(void) { return ns() / 1000000; }
 
 /* Sleeps if it is time to: at the end of each period. */
 static void stall(int64_t start, int64_t length, int64_t every) {
@@ -196,19 +203,37 @@ static void stall(int64_t start, int64_t length, int64_t every) {
     if (at >= every - length) usleep((useconds_t)(every - at) * 1000);
 }
 
-static _Noreturn void serve(int64_t length, int64_t every) {
-    int64_t start = 0;
+static struct peer self;
 
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), epoll = epoll_create1(0);
+/* Binds, and says where. */
+static int listening(int epoll) {
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof at;
     if (bind(listener, (struct sockaddr *)&at, len) || listen(listener, 4096)) die("listen");
     getsockname(listener, (struct sockaddr *)&at, &len);
     printf("listening %d\n", ntohs(at.sin_port));
     fflush(stdout);
-    static struct peer self;
     self.fd = listener;
     watch(epoll, &self);
+    return listener;
+}
+
+/* Accepts all that wait; returns how many these were. */
+static int welcome(int epoll, int listener) {
+    int fd, count = 0;
+    for (; (fd = accept4(listener, 0, 0, SOCK_NONBLOCK)) >= 0; count++) {
+        struct peer *new = calloc(1, sizeof *new);
+        new->fd = fd;
+        tune(fd);
+        watch(epoll, new);
+    }
+    return count;
+}
+
+static _Noreturn void serve(int64_t length, int64_t every) {
+    int epoll = epoll_create1(0), listener = listening(epoll);
+    int64_t start = 0;
     for (;;) {
         struct epoll_event events[EVENTS];
         int n = epoll_wait(epoll, events, EVENTS, -1);
@@ -217,13 +242,7 @@ static _Noreturn void serve(int64_t length, int64_t every) {
         for (int i = 0; i < n; i++) {
             struct peer *p = events[i].data.ptr;
             if (p == &self) {
-                int fd;
-                while ((fd = accept4(listener, 0, 0, SOCK_NONBLOCK)) >= 0) {
-                    struct peer *new = calloc(1, sizeof *new);
-                    new->fd = fd;
-                    tune(fd);
-                    watch(epoll, new);
-                }
+                welcome(epoll, listener);
             } else if (!echo(p)) {
                 close(p->fd);
                 free(p->rest);
@@ -231,6 +250,98 @@ static _Noreturn void serve(int64_t length, int64_t every) {
             }
         }
     }
+}
+
+/* An answer that is held back. */
+struct held {
+    int64_t came, due;
+    struct peer *peer;
+    size_t len;
+    uint8_t frame[256];
+};
+
+/* A heap, the earliest first, and how long each was held. */
+static struct held *heap;
+static int64_t *record;
+static size_t holding, recorded, room, rooms;
+
+static void hold(struct held h) {
+    if (holding == room) heap = realloc(heap, (room = room ? 2 * room : 1024) * sizeof *heap);
+    size_t at = holding++;
+    for (; at && heap[(at - 1) / 2].due > h.due; at = (at - 1) / 2) heap[at] = heap[(at - 1) / 2];
+    heap[at] = h;
+}
+
+static struct held earliest(void) {
+    struct held first = heap[0], last = heap[--holding];
+    size_t at = 0, below;
+    while ((below = 2 * at + 1) < holding) {
+        if (below + 1 < holding && heap[below + 1].due < heap[below].due) below++;
+        if (heap[below].due >= last.due) break;
+        heap[at] = heap[below], at = below;
+    }
+    heap[at] = last;
+    return first;
+}
+
+/* Multiples of the golden ratio are spread so evenly that few of them have the quantiles of many. */
+static double delay_of(size_t number, double from, double to) {
+    return from * pow(to / from, fmod((double)number * 0.6180339887498949 + 0.5, 1));
+}
+
+/* As echo, but later; `drawn` messages came before. */
+static int take(struct peer *p, size_t *drawn, double from, double to) {
+    size_t total = fill(p), used = 0, at, len;
+    int64_t came = ns();
+    if (total == (size_t)-1) return 1;
+    if (!total) return 0;
+    if (!p->open) return greet(p, total);
+    while ((len = frame(in + used, total - used, &at))) {
+        uint8_t *f = in + used, opcode = f[0] & 15;
+        struct held h = {.came = came, .due = came, .peer = p};
+        if (len - at > sizeof h.frame - 4) die("a message that is too long");
+        mask(f + at, len - at, f + at - 4);
+        h.len = head(h.frame, f[0], len - at, 0);
+        memcpy(h.frame + h.len, f + at, len - at);
+        h.len += len - at, used += len;
+        if (opcode == 8) { send_all(p->fd, h.frame, h.len); return 0; }
+        h.due += (int64_t)(1000 * delay_of((*drawn)++, from, to));
+        hold(h);
+    }
+    keep(p, used, total);
+    return 1;
+}
+
+static void let_go(struct held h) {
+    if (recorded == rooms) record = realloc(record, (rooms = rooms ? 2 * rooms : 1024) * sizeof *record);
+    record[recorded++] = ns() - h.came;
+    if (h.peer->fd >= 0) send_all(h.peer->fd, h.frame, h.len);
+}
+
+static int delay(double from, double to, const char *file) {
+    int epoll = epoll_create1(0), listener = listening(epoll), open = 0;
+    size_t drawn = 0;
+    prctl(PR_SET_TIMERSLACK, 1);
+    for (int begun = 0; !begun || open; begun |= open) {
+        struct epoll_event events[EVENTS];
+        int64_t left = holding ? heap[0].due - ns() : 0;
+        struct timespec wait = {.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
+        int n = holding && left <= 0 ? 0 : epoll_pwait2(epoll, events, EVENTS, holding ? &wait : 0, 0);
+        while (holding && heap[0].due <= ns()) let_go(earliest());
+        for (int i = 0; i < n; i++) {
+            struct peer *p = events[i].data.ptr;
+            if (p == &self) {
+                open += welcome(epoll, listener);
+            } else if (!take(p, &drawn, from, to)) {
+                close(p->fd);
+                p->fd = -1, open--;
+            }
+        }
+    }
+    FILE *to_file = fopen(file, "w");
+    if (!to_file) die(file);
+    for (size_t i = 0; i < recorded; i++) fprintf(to_file, "%lld\n", (long long)record[i]);
+    return fclose(to_file);
 }
 
 static uint64_t state = 88172645463325252u;
@@ -308,8 +419,9 @@ static int drive(int port, int connections, size_t size, int window, long messag
 int main(int argc, char **argv) {
     if (argc == 2 && !strcmp(argv[1], "serve")) serve(0, 1);
     if (argc == 4 && !strcmp(argv[1], "serve")) serve(atol(argv[2]), atol(argv[3]));
+    if (argc == 5 && !strcmp(argv[1], "delay")) return delay(atof(argv[2]), atof(argv[3]), argv[4]);
     if (argc == 7 && !strcmp(argv[1], "drive"))
         return drive(atoi(argv[2]), atoi(argv[3]), (size_t)atol(argv[4]), atoi(argv[5]), atol(argv[6]));
-    fprintf(stderr, "floor serve [STALL EVERY] | floor drive PORT CONNECTIONS SIZE WINDOW MESSAGES\n");
+    fprintf(stderr, "floor serve [STALL EVERY] | floor delay FROM TO FILE | floor drive PORT CONNECTIONS SIZE WINDOW MESSAGES\n");
     return 2;
 }

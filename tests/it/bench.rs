@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -217,13 +219,42 @@ fn answers_that_are_wrong_are_told_apart() {
     assert_eq!(report["response_us"]["count"], 80);
 }
 
+/// However busy the machine is, an answer takes no less than it was held back.
+#[test]
+fn no_percentile_is_below_that_of_the_server() {
+    let held = Arc::new(Mutex::new(Vec::new()));
+    let record = held.clone();
+    let server = ws_server(move |mut ws| {
+        for number in 0..u64::MAX {
+            let Some(frame) = ws.try_recv() else { return };
+            if frame.opcode() == Frame::CLOSE {
+                ws.close(1000, "");
+                return;
+            }
+            let came = Instant::now();
+            thread::sleep(Duration::from_millis(1 << (number % 5)));
+            record.lock().unwrap().push(came.elapsed().as_micros() as u64);
+            ws.binary(&frame.payload);
+        }
+    });
+    let report = report(bench(&server.ws("/")).args(["-c", "4", "--rate", "200", "-n", "200"]));
+    let mut held = held.lock().unwrap().clone();
+    held.sort_unstable();
+    assert_eq!(held.len(), 200);
+    for (name, at) in [("min", 0), ("p50", 99), ("p90", 179), ("max", 199)] {
+        let took = report["response_us"][name].as_u64().unwrap();
+        // Histograms hold three digits.
+        assert!(took + took / 1000 + 1 >= held[at], "{name}: {took}, but held for {}", held[at]);
+    }
+}
+
 #[test]
 fn what_a_full_connection_does_not_take_is_dropped() {
     // It never reads, and so the connection fills up.
     let server = tcp_server(|mut stream| {
         let mut byte = [0];
         let _ = stream.read(&mut byte);
-        std::thread::park_timeout(std::time::Duration::from_secs(20));
+        thread::park_timeout(Duration::from_secs(20));
     });
     let target = format!("tcp://{}", server.address());
     let load =
@@ -406,12 +437,12 @@ fn several_targets_have_their_parts() {
 fn connections_come_from_the_addresses_that_are_named() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let target = format!("tcp://{}", listener.local_addr().unwrap());
-    let seen = std::thread::spawn(move || {
+    let seen = thread::spawn(move || {
         let mut seen = BTreeSet::new();
         for _ in 0..6 {
             let (mut stream, from) = listener.accept().unwrap();
             seen.insert(from.ip().to_string());
-            std::thread::spawn(move || {
+            thread::spawn(move || {
                 let mut buf = [0; 4096];
                 while let Ok(read @ 1..) = stream.read(&mut buf) {
                     let _ = stream.write_all(&buf[..read]);
