@@ -26,4 +26,6 @@ mod worker;
 
 pub use matching::Matching;
 pub use payload::{Sizes, Template};
+pub(crate) use plan::Plan;
+pub(crate) use result::asked;
 pub(crate) use run::run;

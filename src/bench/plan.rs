@@ -13,7 +13,7 @@ use crate::recording;
 
 /// What every thread of a run knows.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     pub(super) targets: Vec<Weighted>,
     pub(super) workload: Workload,
     /// The connections of this segment, publishers apart.
@@ -72,7 +72,7 @@ impl Plan {
     ///
     /// # Errors
     /// [`Kind::Usage`], naming the flag.
-    pub(super) fn new(args: &BenchArgs) -> Result<Self> {
+    pub(crate) fn new(args: &BenchArgs) -> Result<Self> {
         let (load, messages, machine) = (&args.load, &args.messages, &args.machine);
         let workload = if load.soak { Workload::Idle } else { load.workload };
         let mut targets = vec![args.target.clone().expect("clap asks for one")];

@@ -24,7 +24,7 @@ mod text;
 mod unit;
 mod verdict;
 
-pub use baseline::{Change, Comparison, Trend, believed, compare};
+pub use baseline::{Asked, Change, Comparison, Trend, believed, comparable, compare};
 pub use csv::csv;
 pub use gate::{Gate, judge};
 pub use hdr_log::HdrLog;

@@ -10,8 +10,8 @@ use time::format_description::well_known::Rfc3339;
 
 use super::plan::{self, Plan};
 use super::report::{
-    Client, Config, FanOut, Interval, Measured, Mode, Rate, Report, SCHEMA_VERSION, Validity,
-    histograms,
+    Asked, Client, Config, FanOut, Interval, Measured, Mode, Rate, Report, SCHEMA_VERSION,
+    Validity, histograms,
 };
 use super::saturation::{Usage, Verdict, limits, percent};
 use super::tally::{Metric, Tally};
@@ -222,6 +222,14 @@ impl Outcome {
             measured: Measured::of(&self.tally),
         }
     }
+}
+
+/// What a run asks for, if that is known before it: --find-max chooses its rate itself.
+pub(crate) fn asked(args: &BenchArgs, plan: &Plan) -> Option<Asked> {
+    let rate = *plan::rates(args, plan).last().filter(|_| !args.load.find_max)?;
+    let closed = plan::pace(args, plan, rate).rate().is_none();
+    let mode = if closed { Mode::Closed } else { Mode::Open };
+    Some(Asked { mode, threads: plan.threads, config: config(args, plan, rate) })
 }
 
 fn config(args: &BenchArgs, plan: &Plan, rate: Option<f64>) -> Config {

@@ -28,13 +28,14 @@ use crate::error::{Error, Kind, Result};
 /// Measures what the flags ask for; `told` is told of every second.
 ///
 /// # Errors
-/// A flag that does not fit the others, or no connection could be opened.
+/// No connection could be opened.
 pub(crate) async fn run(
     args: &BenchArgs,
+    plan: Plan,
     cx: &Arc<Context>,
     told: &mut Told<'_>,
 ) -> Result<Report> {
-    let plan = Arc::new(Plan::new(args)?);
+    let plan = Arc::new(plan);
     raise_limit();
     let mut run = Run::start(args, cx, plan, told)?;
     let outcome = run.measure().await;

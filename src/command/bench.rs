@@ -34,7 +34,11 @@ pub async fn run(args: BenchArgs) -> Result<()> {
 async fn measure(args: &BenchArgs) -> Result<()> {
     let cx = Arc::new(Context::for_bench(args));
     cx.tls.check_client()?;
+    let plan = bench::Plan::new(args)?;
     let mut output = Output::create(&args.output)?;
+    if let Some(asked) = bench::asked(args, &plan) {
+        output.check(&asked)?;
+    }
     let mut signals = Signals::listen()?;
     let mut log = None;
     let mut told = |began: OffsetDateTime, length, tally: &Tally| {
@@ -46,7 +50,7 @@ async fn measure(args: &BenchArgs) -> Result<()> {
             *log = Err(error);
         }
     };
-    let (signal, outcome) = signals.run(&cx.stop, bench::run(args, &cx, &mut told)).await;
+    let (signal, outcome) = signals.run(&cx.stop, bench::run(args, plan, &cx, &mut told)).await;
     let mut report = outcome?;
     if let Some((_, Err(error))) = log {
         return Err(error);

@@ -11,7 +11,7 @@ use towline::bench::report::{
 };
 use towline::bench::tally::{Metric, Tally};
 
-use crate::support::{Output, Towline};
+use crate::support::{ClosedPort, Output, Towline};
 
 /// A folder of reports.
 pub(crate) struct Reports(TempDir);
@@ -292,6 +292,16 @@ fn a_run_is_compared_with_a_baseline() {
     output.code(2).stdout_has("Messages").stderr_has("this run: `verify` is true, but false in ");
     merge(&new, &["--baseline", "/none"]).code(2).stdout("").stderr_has("/none: no such file");
     merge(&new, &["--fail-on-regression", "10"]).code(2).stderr_has("--baseline");
+}
+
+#[test]
+fn a_run_that_cannot_be_compared_is_not_begun() {
+    let reports = Reports::new();
+    let old = reports.put("old.json", &about(1_000));
+    let closed = ClosedPort::new();
+    let target = format!("ws://127.0.0.1:{}", closed.port);
+    let run = Towline::new().args(["bench", &target, "-c", "11", "--baseline"]).arg(&old).run();
+    run.code(2).stdout("").stderr_has("this run: `").stderr_lacks("could be opened");
 }
 
 #[test]

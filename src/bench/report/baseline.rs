@@ -4,7 +4,7 @@ use fastrand::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::measured::{LEVELS, Level};
-use super::{Interval, Mode, Report, Unit, Validity, unit};
+use super::{Config, Interval, Mode, Report, Unit, Validity, unit};
 use crate::bench::tally::Metric;
 use crate::error::{Error, Kind, Result};
 
@@ -73,11 +73,7 @@ pub fn compare(
     (other, after): (&str, &Report),
     margin: Option<f64>,
 ) -> Result<Comparison> {
-    if let Some((what, its, others)) = difference(before, after) {
-        let error = format!("`{what}` is {others}, but {its} in {name}");
-        let error = Error::new(Kind::Usage, error).at(other);
-        return Err(error.hint("only runs that ask for the same can be compared"));
-    }
+    comparable((name, &before.asked()), (other, &after.asked()))?;
     let mut changes = Vec::new();
     let metric = before.headline();
     for level in LEVELS.iter().filter(|level| JUDGED.contains(&level.name)) {
@@ -92,19 +88,48 @@ pub fn compare(
     Ok(Comparison { before, after, margin_percent: margin, changes })
 }
 
+/// What a run asks for: runs that are compared ask for the same.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// How messages are timed.
+    pub mode: Mode,
+    /// Threads that send.
+    pub threads: usize,
+    /// Everything else.
+    pub config: Config,
+}
+
+impl Report {
+    /// What the run asked for.
+    pub fn asked(&self) -> Asked {
+        Asked { mode: self.mode, threads: self.client.threads, config: self.config.clone() }
+    }
+}
+
+/// Whether two runs, each with the name of its file, ask for the same.
+///
+/// # Errors
+/// [`Kind::Usage`]: they do not.
+pub fn comparable((name, before): (&str, &Asked), (other, after): (&str, &Asked)) -> Result<()> {
+    let Some((what, its, others)) = difference(before, after) else { return Ok(()) };
+    let error = format!("`{what}` is {others}, but {its} in {name}");
+    let error = Error::new(Kind::Usage, error).at(other);
+    Err(error.hint("only runs that ask for the same can be compared"))
+}
+
 /// The percentiles that are compared.
 const JUDGED: [&str; 4] = ["p50", "p90", "p99", "p999"];
 
 /// The first thing that was asked for in another way: its name, and how.
-fn difference(before: &Report, after: &Report) -> Option<(&'static str, String, String)> {
+fn difference(before: &Asked, after: &Asked) -> Option<(&'static str, String, String)> {
     fn number(of: Option<impl ToString>) -> String {
         of.map_or_else(|| "not set".to_owned(), |it| it.to_string())
     }
-    let mode = |it: &Report| match it.mode {
+    let mode = |it: &Asked| match it.mode {
         Mode::Open => "open".to_owned(),
         Mode::Closed => "closed".to_owned(),
     };
-    type Field = (&'static str, Box<dyn Fn(&Report) -> String>);
+    type Field = (&'static str, Box<dyn Fn(&Asked) -> String>);
     let fields: [Field; 13] = [
         ("mode", Box::new(mode)),
         ("workload", Box::new(|it| it.config.workload.clone())),
@@ -118,7 +143,7 @@ fn difference(before: &Report, after: &Report) -> Option<(&'static str, String, 
         ("match", Box::new(|it| it.config.matching.clone())),
         ("verify", Box::new(|it| it.config.verify.to_string())),
         ("segment", Box::new(|it| number(it.config.segment.as_ref()))),
-        ("threads", Box::new(|it| it.client.threads.to_string())),
+        ("threads", Box::new(|it| it.threads.to_string())),
     ];
     let differs = fields.iter().find(|(_, field)| field(before) != field(after));
     differs.map(|(name, field)| (*name, field(before), field(after)))

@@ -86,6 +86,8 @@ pub struct LoadArgs {
     pub reconnect: bool,
 
     /// How many messages of a connection may wait to be sent, or to be answered; more are dropped, and counted
+    ///
+    /// With --workload connect: how many handshakes of a thread may be under way.
     #[arg(long, value_name = "N", default_value = "10000", value_parser = value::at_least_one)]
     pub max_backlog: usize,
 

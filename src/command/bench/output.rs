@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::bench::report::{self, Gate, HdrLog, Report};
+use crate::bench::report::{self, Asked, Gate, HdrLog, Report};
 use crate::bench::tally::Tally;
 use crate::cli::bench::OutputArgs;
 use crate::error::{Error, Kind, Result, plain};
@@ -64,6 +64,18 @@ impl Output {
             hdr_log: file("--hdr-log", &args.hdr_log)?,
             html: file("--html", &args.html)?,
             gates: args.gate.clone(),
+        })
+    }
+
+    /// Whether a run that asks for this can be compared with the baseline; to learn that after it
+    /// would be late.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub(crate) fn check(&self, asked: &Asked) -> Result<()> {
+        self.baseline.as_ref().map_or(Ok(()), |baseline| {
+            let name = baseline.path.display().to_string();
+            report::comparable((&name, &baseline.report.asked()), ("this run", asked))
         })
     }
 
