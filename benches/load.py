@@ -153,11 +153,11 @@ def bench_truth(options, tables):
 
 
 def bench_delays(options, tables):
-    """A server that holds each answer back for 5 to 100 ms, and writes down for how long it did.
+    """A server that holds each answer back for 20 to 100 ms, and writes down for how long it did.
 
     The logarithms of the delays are evenly spread, so that their quantiles can be computed, too. Many
     answers overtake others: who takes them in turn, as --match order does, is wrong by more."""
-    shortest, longest = 5_000, 100_000
+    shortest, longest = 20_000, 100_000
     quantiles = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
     count = int(100_000 * options.scale)
 
@@ -189,7 +189,7 @@ def bench_delays(options, tables):
         row("towline bench", service, computed, held),
         row("towline bench --match order", in_turn, computed, held_again),
     ]
-    head = ["answers after 5 to 100 ms", "p50 ms", "p90", "p99", "p99.9", "off the computed, %", "off the server's, %"]
+    head = ["answers after 20 to 100 ms", "p50 ms", "p90", "p99", "p99.9", "off the computed, %", "off the server's, %"]
     tables.show("bench_delays: whether percentiles are those of the server", head, rows)
     limit("percentiles are off the computed ones by", off(service, computed) * 100, DELAYS * 100, "%")
     limit("percentiles are off those of the server by", off(service, held) * 100, DELAYS * 100, "%")
