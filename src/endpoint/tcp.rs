@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use futures_util::stream::{self, FuturesUnordered, StreamExt};
+use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpSocket};
 
 use super::{Call, Footing, Ground, Scheme, Shape};
@@ -125,7 +126,6 @@ fn arrived(accepted: Accepted, from: SocketAddr, at: SocketAddr) -> Incoming {
 /// No delay for small messages; and a peer that has vanished is noticed, after two minutes at the
 /// latest, whether we wait for it or it owes us acknowledgements.
 pub(crate) fn tune(stream: &impl AsFd) -> io::Result<()> {
-    use rustix::net::sockopt;
     sockopt::set_tcp_nodelay(stream, true)?;
     sockopt::set_socket_keepalive(stream, true)?;
     sockopt::set_tcp_keepidle(stream, Duration::from_secs(60))?;
@@ -254,7 +254,12 @@ impl HostPort {
             [only] => (only, reactor::connect(only, from).await.map_err(refused)?),
             _ => race(addresses, from).await?,
         };
-        stream.socket().map_or(Ok(()), |it| tune(&it)).map_err(Error::io)?;
+        let tune = |socket| match address.ip().is_loopback() {
+            // A peer on this machine does not vanish without a word of the kernel.
+            true => Ok(sockopt::set_tcp_nodelay(socket, true)?),
+            false => tune(&socket),
+        };
+        stream.socket().map_or(Ok(()), tune).map_err(Error::io)?;
         trace.facts().peer = Some(socket_text(address));
         Ok(stream)
     }
@@ -370,7 +375,6 @@ impl fmt::Display for Tcp {
 
 #[cfg(test)]
 mod tests {
-    use rustix::net::sockopt;
     use tokio::net::TcpStream;
 
     use super::*;
