@@ -251,7 +251,7 @@ Register-ArgumentCompleter -Native -CommandName 'towline' -ScriptBlock {
             [CompletionResult]::new('--max-idle', '--max-idle', [CompletionResultType]::ParameterName, 'How many connections without a request are kept to a backend')
             [CompletionResult]::new('--max-header', '--max-header', [CompletionResultType]::ParameterName, 'The largest request head')
             [CompletionResult]::new('--max-client-message', '--max-client-message', [CompletionResultType]::ParameterName, 'Close WebSockets whose client sends a larger message than this, with 1009 [default: any size]')
-            [CompletionResult]::new('--threads', '--threads', [CompletionResultType]::ParameterName, 'How many threads to use: half of them for handshakes, half for what WebSockets say [default: one a core]')
+            [CompletionResult]::new('--threads', '--threads', [CompletionResultType]::ParameterName, 'How many threads to use, shared by plain connections and those with TLS where there are both [default: one a core]')
             [CompletionResult]::new('--balance', '--balance', [CompletionResultType]::ParameterName, 'How the next backend is chosen: `least`, `round-robin`, `random`, `hash:KEY` or `sticky[:COOKIE]`')
             [CompletionResult]::new('--retries', '--retries', [CompletionResultType]::ParameterName, 'To how many other backends a request is offered when one fails; never after the 101')
             [CompletionResult]::new('--max-fails', '--max-fails', [CompletionResultType]::ParameterName, 'After how many failures in a row a backend is left out; 0 is never')

@@ -245,7 +245,7 @@ set edit:completion:arg-completer[towline] = {|@words|
             cand --max-idle 'How many connections without a request are kept to a backend'
             cand --max-header 'The largest request head'
             cand --max-client-message 'Close WebSockets whose client sends a larger message than this, with 1009 [default: any size]'
-            cand --threads 'How many threads to use: half of them for handshakes, half for what WebSockets say [default: one a core]'
+            cand --threads 'How many threads to use, shared by plain connections and those with TLS where there are both [default: one a core]'
             cand --balance 'How the next backend is chosen: `least`, `round-robin`, `random`, `hash:KEY` or `sticky[:COOKIE]`'
             cand --retries 'To how many other backends a request is offered when one fails; never after the 101'
             cand --max-fails 'After how many failures in a row a backend is left out; 0 is never'

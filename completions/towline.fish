@@ -247,7 +247,7 @@ complete -c towline -n "__fish_towline_using_subcommand proxy" -l keep-alive -d 
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-idle -d 'How many connections without a request are kept to a backend' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-header -d 'The largest request head' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-client-message -d 'Close WebSockets whose client sends a larger message than this, with 1009 [default: any size]' -r
-complete -c towline -n "__fish_towline_using_subcommand proxy" -l threads -d 'How many threads to use: half of them for handshakes, half for what WebSockets say [default: one a core]' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l threads -d 'How many threads to use, shared by plain connections and those with TLS where there are both [default: one a core]' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l balance -d 'How the next backend is chosen: `least`, `round-robin`, `random`, `hash:KEY` or `sticky[:COOKIE]`' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l retries -d 'To how many other backends a request is offered when one fails; never after the 101' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-fails -d 'After how many failures in a row a backend is left out; 0 is never' -r

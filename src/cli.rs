@@ -477,7 +477,7 @@ pub struct ProxyingArgs {
     #[arg(long, value_name = "SIZE", value_parser = value::message_size)]
     pub max_client_message: Option<Size>,
 
-    /// How many threads to use: half of them for handshakes, half for what WebSockets say [default: one a core]
+    /// How many threads to use, shared by plain connections and those with TLS where there are both [default: one a core]
     #[arg(long, value_name = "N", value_parser = value::at_least_one)]
     pub threads: Option<usize>,
 }

@@ -40,7 +40,7 @@ fn run(cli: Cli) -> Result<()> {
         _ => Builder::new_multi_thread(),
     };
     if let Command::Proxy(args) = &cli.command {
-        runtime.worker_threads(args.threads().handshakes);
+        runtime.worker_threads(args.threads().tasks);
     }
     let runtime = runtime.enable_all().build().map_err(Error::io)?;
     let outcome = runtime.block_on(command::run(cli));

@@ -186,14 +186,20 @@ impl ProxyArgs {
     pub fn threads(&self) -> Threads {
         let cores = || std::thread::available_parallelism().map_or(1, Into::into);
         let all = self.proxying.threads.unwrap_or_else(cores);
-        Threads { handshakes: (all / 2).max(1), tunnels: all.div_ceil(2) }
+        let most = (all - 1).max(1);
+        let is_tls = |it: &Backend| it.endpoint.is_tls();
+        match (self.listening().any(is_tls), self.listening().all(is_tls)) {
+            (false, _) => Threads { tasks: 1, tunnels: most },
+            (true, true) => Threads { tasks: most, tunnels: 1 },
+            (true, false) => Threads { tasks: (all / 2).max(1), tunnels: all.div_ceil(2) },
+        }
     }
 }
 
 /// How many threads do what.
 pub struct Threads {
-    /// HTTP, TLS, connecting.
-    pub handshakes: usize,
-    /// What WebSockets say.
+    /// Clients that come over TLS, and checks of backends.
+    pub tasks: usize,
+    /// Plain connections of clients, and what becomes of them.
     pub tunnels: usize,
 }
