@@ -4,14 +4,17 @@
 //! of them later can stay in it, and one wait serves both. On all other threads sockets are tokio's:
 //! [`Listener`], [`Accepted::stream`] and [`connect`] do what fits the thread they are called on.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
+use futures_util::future::BoxFuture;
 use rustix::event::epoll::{self, EventData, EventFlags};
+use tokio::task::coop;
 
 use crate::lock::lock;
 use crate::slab::Slab;
@@ -32,6 +35,44 @@ pub(crate) struct Reactor {
 
 thread_local! {
     static HERE: RefCell<Option<Arc<Reactor>>> = const { RefCell::new(None) };
+    /// How often the task that runs may still read or write before others have their turn.
+    static TURNS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// As tokio has it.
+const MOST_TURNS: u32 = 128;
+
+/// A task of a thread with a reactor. It gives way to others now and then, however much there is for
+/// it to do.
+pub(crate) struct Task(BoxFuture<'static, ()>);
+
+impl Task {
+    pub(crate) fn new(task: BoxFuture<'static, ()>) -> Self {
+        Self(task)
+    }
+}
+
+impl Future for Task {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        TURNS.set(MOST_TURNS);
+        self.0.as_mut().poll(cx)
+    }
+}
+
+/// Takes a turn of the task that runs, or has it wait for the next one.
+fn poll_turn(cx: &mut Context<'_>) -> Poll<()> {
+    if HERE.with_borrow(Option::is_none) {
+        return coop::poll_proceed(cx).map(|turn| turn.made_progress());
+    }
+    let left = TURNS.get();
+    if left == 0 {
+        cx.waker().wake_by_ref();
+        return Poll::Pending;
+    }
+    TURNS.set(left - 1);
+    Poll::Ready(())
 }
 
 impl Reactor {
@@ -124,9 +165,10 @@ impl Source {
     fn poll<T>(
         &self,
         what: What,
-        cx: &Context<'_>,
+        cx: &mut Context<'_>,
         mut attempt: impl FnMut() -> io::Result<(T, bool)>,
     ) -> Poll<io::Result<T>> {
+        ready!(poll_turn(cx));
         loop {
             {
                 let state = &mut *lock(&self.0);

@@ -87,7 +87,7 @@ impl Socket {
         Self::new(reactor, fd)
     }
 
-    fn poll_connected(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.watched.source.poll(What::Write, cx, || {
             sockopt::socket_error(&self.fd)??;
             match getpeername(&self.fd) {

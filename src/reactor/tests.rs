@@ -1,5 +1,6 @@
 //! Sockets of tasks on a thread of tunnels, over real connections.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -199,4 +200,28 @@ async fn a_panic_ends_one_task_alone() {
     });
     peer.write_all(b"well").await.unwrap();
     assert_eq!(&word.await, b"well");
+}
+
+#[tokio::test]
+async fn one_that_always_has_something_to_do_gives_way() {
+    let thread = thread();
+    let (mut peer, mut busy) = pair(&thread).await;
+    let (mut other, mut ours) = pair(&thread).await;
+    // An end can be read again and again.
+    peer.shutdown().await.unwrap();
+    let enough = Arc::new(AtomicBool::new(false));
+    let over = enough.clone();
+    thread.run(Box::pin(async move {
+        while !over.load(Relaxed) {
+            assert_eq!(busy.read(&mut [0]).await.unwrap(), 0);
+        }
+    }));
+    let word = on(&thread, async move {
+        let mut word = [0; 4];
+        ours.read_exact(&mut word).await.unwrap();
+        word
+    });
+    other.write_all(b"well").await.unwrap();
+    assert_eq!(&word.await, b"well");
+    enough.store(true, Relaxed);
 }

@@ -31,7 +31,7 @@ use tokio::runtime::Handle;
 use super::flow::{Flow, Turn};
 use super::{End, Limits, Owner, SIDES, Totals, Tunnel, pace, tenths};
 use crate::endpoint::Side;
-use crate::reactor::Reactor;
+use crate::reactor::{Reactor, Task};
 use crate::relay::Counts;
 use crate::relay::splice::Pipe;
 use crate::slab::Slab;
@@ -205,7 +205,7 @@ impl Drop for Engine {
 /// The thread itself.
 struct Worker {
     reactor: Arc<Reactor>,
-    tasks: FuturesUnordered<BoxFuture<'static, ()>>,
+    tasks: FuturesUnordered<Task>,
     running: Arc<AtomicUsize>,
     slab: Slab<Entry>,
     /// Opened for the first bulk. It is empty whenever a tunnel is done with it.
@@ -365,7 +365,7 @@ impl Worker {
     fn orders(&mut self, inbox: &Receiver<Order>) -> bool {
         loop {
             match inbox.try_recv() {
-                Ok(Order::Run(task)) => self.tasks.push(task),
+                Ok(Order::Run(task)) => self.tasks.push(Task::new(task)),
                 Ok(Order::Add(arrival)) => self.insert(*arrival),
                 Ok(Order::Drain { tag, code, within }) => self.drain(tag, code, within),
                 Ok(Order::Abort) => self.cut_all(),
