@@ -506,7 +506,9 @@ def cut(url):
     """An answer that is cut off shows, and the connection goes on."""
     client = Client(url)
     answer = client.get("/cut")
-    assert answer.status == 200 and not answer.ended and answer.reset, answer.__dict__
+    # The reset may overtake what of the answer was not sent yet.
+    assert answer.status in (200, None), answer.__dict__
+    assert not answer.ended and answer.reset, answer.__dict__
     assert client.get("/whole").body == b"whole"
 
 
