@@ -15,7 +15,7 @@ from harness import wait_for_listener, whole
 
 # What a run fails over.
 PIPE_PEAK_MIB = 32
-IDLE_KIB = 12
+IDLE_KIB = 6
 COPIED_KIB = 256
 
 # The size of a line that `peers lines` makes, with its newline.

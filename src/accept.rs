@@ -314,23 +314,9 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 async fn serve_peer(incoming: Incoming, cx: &Arc<Context>) {
     let Some(serve) = &cx.serve else { return };
     let started = Instant::now();
-    let Incoming { address, ready, handshake } = incoming;
-    cx.metrics.handshakes.add(1);
-    // `stop` ends a handshake between two steps; see `in_time`.
-    let ready = tokio::select! {
-        ready = ready => ready,
-        () = cx.kill.cancelled() => return,
-    };
-    let visited = !handshake.leave();
-    let (near, mut peer) = match ready {
-        Ok(ready) => ready,
-        Err(error) => {
-            if !visited && error.kind() != Kind::Terminated {
-                cx.metrics.refused.add(1);
-            }
-            return report::verbose(format_args!("{address}: {error}"));
-        }
-    };
+    let address = incoming.address.clone();
+    // What lasts for a moment is boxed: all else of this task lasts as long as the peer.
+    let Some((near, mut peer)) = Box::pin(welcome(incoming, cx)).await else { return };
     let forward = peer.forward.clone();
     let figures = || forward.as_deref().into_iter().chain([&cx.metrics]);
     figures().for_each(|it| it.peers.add(1));
@@ -350,6 +336,26 @@ async fn serve_peer(incoming: Incoming, cx: &Arc<Context>) {
         }
     }
     report::access(serve.server.access_log, &peer, &outcome, started.elapsed());
+}
+
+/// The handshakes of a peer. None for one that did not come through them.
+async fn welcome(incoming: Incoming, cx: &Arc<Context>) -> Option<(Duplex, Peer)> {
+    let Incoming { address, ready, handshake } = incoming;
+    cx.metrics.handshakes.add(1);
+    // `stop` ends a handshake between two steps; see `in_time`.
+    let ready = tokio::select! {
+        ready = ready => ready,
+        () = cx.kill.cancelled() => return None,
+    };
+    let visited = !handshake.leave();
+    ready
+        .inspect_err(|error| {
+            if !visited && error.kind() != Kind::Terminated {
+                cx.metrics.refused.add(1);
+            }
+            report::verbose(format_args!("{address}: {error}"));
+        })
+        .ok()
 }
 
 /// Gives a peer no more than `--handshake-timeout` for a step of its handshakes, and no time at all
@@ -377,7 +383,11 @@ fn going_away() -> Error {
 /// # Errors
 /// Whichever end failed.
 pub(crate) async fn join_target(near: Duplex, peer: &mut Peer, cx: &Arc<Context>) -> Result<Ended> {
-    let ends = reach_target(near, peer, cx).await?;
+    let ends = Box::pin(reach_target(near, peer, cx)).await?;
+    // From here on it is only for the log.
+    if cx.serve.as_ref().is_none_or(|serve| serve.server.access_log.is_none()) {
+        peer.request = None;
+    }
     join(ends, peer, cx).await
 }
 
@@ -423,21 +433,26 @@ pub(crate) async fn reach_target(
 ///
 /// # Errors
 /// Whichever end failed.
-pub(crate) async fn join(
+pub(crate) fn join<'a>(
     [near, far]: [Duplex; 2],
-    peer: &mut Peer,
+    peer: &'a mut Peer,
     cx: &Arc<Context>,
-) -> Result<Ended> {
-    let Some(target) = target(peer, cx) else { return Err(going_away()) };
-    // Envelopes for a script at the console do not make its peers speak JSON.
-    let framing = match cx.shared.join.frame {
-        Some(Framing::Json) if target.is_console() => Framing::Lines,
-        _ => cx.shared.join.framing([peer.framing, target.framing()]),
-    };
-    let mut options = relay::Options::new(cx, framing);
-    options.label = report::is_verbose().then(|| peer.address.as_str().into());
-    let mut pair = Pair::new(near, far, &options.decoder);
-    let (counts, outcome) = relay::relay(&mut pair, &options).await;
-    peer.moved = counts;
-    outcome
+) -> impl Future<Output = Result<Ended>> + Send + use<'a> {
+    // What the future borrows it owns already, so that it does not hold it twice.
+    let mut joined = target(peer, cx).map(|target| {
+        // Envelopes for a script at the console do not make its peers speak JSON.
+        let framing = match cx.shared.join.frame {
+            Some(Framing::Json) if target.is_console() => Framing::Lines,
+            _ => cx.shared.join.framing([peer.framing, target.framing()]),
+        };
+        let mut options = relay::Options::new(cx, framing);
+        options.label = report::is_verbose().then(|| peer.address.as_str().into());
+        (Pair::new(near, far, &options.decoder), options)
+    });
+    async move {
+        let Some((pair, options)) = &mut joined else { return Err(going_away()) };
+        let (counts, outcome) = relay::relay(pair, options).await;
+        peer.moved = counts;
+        outcome
+    }
 }

@@ -72,7 +72,8 @@ pub(super) async fn relay(
         let _ = options.in_flush_time(failed, flush).await;
         poll_fn(|cx| far.poll_finish(cx)).await
     };
-    let (_, far) = tokio::join!(near, far);
+    // Boxed, so that the join is not the larger by its end for as long as it lasts.
+    let (_, far) = Box::pin(async { tokio::join!(near, far) }).await;
     // A child that was joined may fail after its output has ended.
     let outcome = outcome.and_then(|ended| far.map(|()| ended));
     (counts(&join.up, &join.down), outcome)
@@ -118,7 +119,7 @@ impl Join<'_> {
             let deadline = self.deadline();
             let quiet = async {
                 match deadline {
-                    Some(deadline) => sleep_until(deadline).await,
+                    Some(deadline) => Box::pin(sleep_until(deadline)).await,
                     None => pending().await,
                 }
             };

@@ -49,7 +49,8 @@ pub(super) async fn relay(
             false => join.near.goodbye(options).await,
         }
     };
-    let (near, far) = tokio::join!(near, join.far.goodbye(options));
+    // Boxed, so that the join is not the larger by its end for as long as it lasts.
+    let (near, far) = Box::pin(async { tokio::join!(near, join.far.goodbye(options)) }).await;
     // A child may fail after its output has ended, a file when its last bytes are written.
     let outcome = outcome.and_then(|ended| near.and(far).map(|()| ended));
     (Counts { received: join.up.moved, sent: join.down.moved }, outcome)
@@ -150,7 +151,7 @@ impl Join<'_> {
             let deadline = self.deadline();
             let quiet = async {
                 match deadline {
-                    Some(deadline) => sleep_until(deadline).await,
+                    Some(deadline) => Box::pin(sleep_until(deadline)).await,
                     None => pending().await,
                 }
             };

@@ -4,15 +4,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures_util::{FutureExt, Sink, SinkExt, Stream, StreamExt};
+use futures_util::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{self, Error as Fault};
+use tungstenite::Error as Fault;
+use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::protocol::{CloseFrame, Role};
 
-use super::read_ahead::ReadAhead;
+use super::frames::Frames;
 use crate::context::Context as Shared;
 use crate::duplex::{Body, ByteStream, Close, Message, MessageIo};
 use crate::error::{Error, Kind, Result};
@@ -20,17 +19,13 @@ use crate::error::{Error, Kind, Result};
 /// How often a peer of `serve` is pinged when it is quiet: proxies cut at 60 s by default.
 const PING: Duration = Duration::from_secs(30);
 
-/// Allocated for as long as a connection lives; see [`ReadAhead`]. A message of 4 KiB and its
-/// header fit in, so that it takes one read.
-const READ_BUFFER: usize = (4 << 10) + 16;
-
 /// How many Pings are answered on trust. A peer that sends more and reads none of the Pongs is
 /// heard again when it does: they wait in memory.
 const UNREAD_PONGS: u32 = 64;
 
 /// A WebSocket. Over `bytes`, the subprotocol for byte streams was granted.
 pub(super) struct Socket {
-    ws: WebSocketStream<ReadAhead>,
+    ws: Frames,
     bytes: bool,
     /// Nothing more comes from the peer.
     deaf: bool,
@@ -66,15 +61,7 @@ impl Socket {
         bytes: bool,
         cx: &Shared,
     ) -> Self {
-        let max = cx.shared.join.max_message;
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
-            .max_message_size(Some(max))
-            .max_frame_size(Some(max));
-        let stream = ReadAhead::new(stream);
-        let ws = WebSocketStream::from_partially_read(stream, rest, role, Some(config));
-        // The library's function is async in name only.
-        let ws = ws.now_or_never().expect("taking over a stream waits for nothing");
+        let ws = Frames::new(stream, rest, role, cx.shared.join.max_message);
         let interval = cx.shared.ws.ping.or(cx.serve.is_some().then_some(PING));
         let interval = interval.filter(|interval| !interval.is_zero() && *interval < Duration::MAX);
         let keepalive = interval.map(|it| Box::new(Keepalive::new(it, cx.shared.ws.ping_timeout)));
@@ -105,13 +92,13 @@ impl Socket {
             reason: close.reason.clone(),
         });
         // It fails only where there is no connection any more to say goodbye on.
-        let _ = self.ws.start_send_unpin(tungstenite::Message::Close(frame));
+        let _ = self.ws.start_send(tungstenite::Message::Close(frame));
     }
 
     /// Waits until a peer that pings without end has read the answers.
     fn poll_pongs(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         if self.pongs >= UNREAD_PONGS {
-            ready!(self.ws.poll_flush_unpin(cx))?;
+            ready!(self.ws.poll_flush(cx))?;
             self.pongs = 0;
         }
         Poll::Ready(Ok(()))
@@ -174,12 +161,7 @@ impl Socket {
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message>>> {
         let this = self;
         let received = match this.poll_pongs(cx) {
-            Poll::Ready(Ok(())) => {
-                this.ws.get_mut().set_reading(true);
-                let received = this.ws.poll_next_unpin(cx);
-                this.ws.get_mut().set_reading(false);
-                received
-            }
+            Poll::Ready(Ok(())) => this.ws.poll_next(cx),
             Poll::Ready(Err(fault)) => Poll::Ready(Some(Err(fault))),
             Poll::Pending => Poll::Pending,
         };
@@ -236,7 +218,7 @@ impl Sink<Message> for Socket {
     type Error = Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.ws.poll_ready_unpin(cx).map_err(explain)
+        self.ws.poll_ready(cx).map_err(explain)
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<()> {
@@ -253,28 +235,28 @@ impl Sink<Message> for Socket {
                 return Ok(());
             }
         };
-        self.ws.start_send_unpin(frame).map_err(explain)
+        self.ws.start_send(frame).map_err(explain)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         if self.lost {
             return Poll::Ready(Ok(()));
         }
-        self.ws.poll_flush_unpin(cx).map_err(explain)
+        self.ws.poll_flush(cx).map_err(explain)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         if !self.mute {
             if self.bytes {
-                ready!(self.ws.poll_ready_unpin(cx)).map_err(explain)?;
+                ready!(self.ws.poll_ready(cx)).map_err(explain)?;
                 let end = tungstenite::Message::Binary(bytes::Bytes::new());
-                self.ws.start_send_unpin(end).map_err(explain)?;
+                self.ws.start_send(end).map_err(explain)?;
                 self.mute = true;
             } else {
                 self.send_close(&Close::new(1000, ""));
             }
         }
-        self.ws.poll_flush_unpin(cx).map_err(explain)
+        self.ws.poll_flush(cx).map_err(explain)
     }
 }
 
@@ -309,7 +291,7 @@ impl MessageIo for Socket {
     /// The Pongs are not read now. A peer that takes what is written is there all the same; one
     /// that takes nothing, not even a Ping, would not answer it either.
     fn check(&mut self, cx: &mut Context<'_>) -> Result<()> {
-        let below = self.ws.get_mut();
+        let below = self.ws.stream();
         below.stream.check(cx)?;
         let written = below.has_written();
         let Some(keepalive) = &mut self.keepalive else { return Ok(()) };
@@ -340,17 +322,17 @@ impl MessageIo for Socket {
             return Poll::Ready(Ok(()));
         }
         self.send_close(&Close::new(1000, ""));
-        if ready!(self.ws.poll_flush_unpin(cx)).is_err() {
+        if ready!(self.ws.poll_flush(cx)).is_err() {
             return Poll::Ready(Ok(()));
         }
         if !self.broken {
-            while ready!(self.ws.poll_next_unpin(cx)).is_some_and(|received| received.is_ok()) {}
-            let _ = ready!(Pin::new(self.ws.get_mut()).poll_shutdown(cx));
+            while ready!(self.ws.poll_next(cx)).is_some_and(|received| received.is_ok()) {}
+            let _ = ready!(Pin::new(&mut self.ws.stream().stream).poll_shutdown(cx));
             return Poll::Ready(Ok(()));
         }
         // What is unread when a socket is closed makes the kernel send a reset, which can overtake
         // our Close and destroy it.
-        let stream = self.ws.get_mut();
+        let stream = &mut self.ws.stream().stream;
         let _ = ready!(Pin::new(&mut *stream).poll_shutdown(cx));
         let mut scratch = [0; 4096];
         loop {
@@ -378,7 +360,7 @@ impl Keepalive {
     }
 
     /// Ready when the peer is lost.
-    fn poll(&mut self, cx: &mut Context<'_>, ws: &mut WebSocketStream<ReadAhead>) -> Poll<Error> {
+    fn poll(&mut self, cx: &mut Context<'_>, ws: &mut Frames) -> Poll<Error> {
         while self.timer.as_mut().poll(cx).is_ready() {
             let quiet = self.heard.elapsed();
             if self.pinged {
@@ -390,8 +372,8 @@ impl Keepalive {
                 self.interval - quiet
             } else {
                 self.pinged = true;
-                let _ = ws.start_send_unpin(tungstenite::Message::Ping(bytes::Bytes::new()));
-                let _ = ws.poll_flush_unpin(cx);
+                let _ = ws.start_send(tungstenite::Message::Ping(bytes::Bytes::new()));
+                let _ = ws.poll_flush(cx);
                 self.patience
             };
             self.timer.set(sleep(wait));
