@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import harness
+import load
 from harness import GIB, MIB, NULL, PIPE, Process
 from harness import by_usage, expect, free_port, hash_of, in_turns, limit, peer, progress
 from harness import wait_for_listener, whole
@@ -274,4 +275,34 @@ def echo(options, tables):
         tables.show(title, head, rows)
 
 
-BENCHMARKS = [pipe, lines, idle, splice, echo]
+def path_echo(options, tables):
+    """CPU time for each echoed message, beside a server that does nothing else; one client drives both."""
+    rows = []
+    for size, count in [(128, 400_000), (4096, 200_000)]:
+        count = max(ECHO_PEERS, int(count * options.scale))
+
+        def drive(start, size=size, count=count):
+            server, port = start()
+            with server:
+                before = server.cpu()
+                client = [load.floor(), "drive", port, ECHO_PEERS, size, 1, count]
+                with Process(*client, stdin=NULL, stdout=PIPE) as run:
+                    said = json.loads(run.line())
+                expect("messages", said["messages"], count)
+                cpu = server.cpu() - before
+            return {"cpu": cpu / count * 1e6, "rate": count / said["wall_s"]}
+
+        contestants = {
+            "floor": load.floor_server,
+            "towline serve echo:": lambda: towline_serve("ws://127.0.0.1:0", "echo:"),
+        }
+        taken = in_turns(options.runs, contestants, drive)
+        rows += [
+            [f"{name}, {size} B", f"{it['cpu']:.2f}", f"{it['cpu'] / taken['floor']['cpu']:.2f}", f"{it['rate']:,.0f}"]
+            for name, it in taken.items()
+        ]
+    head = [f"{ECHO_PEERS} connections, 1 in flight", "CPU µs/message", "ratio", "messages/s"]
+    tables.show("path_echo: what an echoed message costs the server", head, rows)
+
+
+BENCHMARKS = [pipe, lines, idle, splice, echo, path_echo]

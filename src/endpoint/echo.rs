@@ -42,7 +42,11 @@ impl Scheme for Echo {
             Shape::Bytes if plain && answers.delay.is_zero() => {
                 Duplex::Bytes(ByteStream::other(Loop::default()))
             }
-            _ => Duplex::Messages(Box::new(Mirror::new(&self.prefix, answers))),
+            _ => {
+                let mut mirror = Mirror::new(&self.prefix, answers);
+                mirror.looked_at = call.peer.is_some();
+                Duplex::Messages(Box::new(mirror))
+            }
         })
     }
 }
@@ -128,6 +132,9 @@ struct Mirror {
     queue: VecDeque<Message>,
     queued: usize,
     ended: bool,
+    /// Whether it is the target of a peer: a join looks for an answer after all that it passes on,
+    /// and would be woken for nothing by each message.
+    looked_at: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
@@ -149,6 +156,7 @@ impl Mirror {
             queue: VecDeque::new(),
             queued: 0,
             ended: false,
+            looked_at: false,
             reader: None,
             writer: None,
         }
@@ -177,7 +185,7 @@ impl Stream for Mirror {
             if this.ended {
                 return Poll::Ready(None);
             }
-            this.reader = Some(cx.waker().clone());
+            this.reader = (!this.looked_at).then(|| cx.waker().clone());
             return Poll::Pending;
         };
         this.queued -= weight(&message);

@@ -26,7 +26,7 @@ pub(super) use client::Upgraded;
 pub(super) use http2::{ONLY_1 as HTTP_1, SPOKEN as HTTP};
 
 /// A reference-counted `str`, so that text is checked once, where it enters.
-pub type Text = tungstenite::Utf8Bytes;
+pub type Text = tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// A WebSocket, over TLS if it is `wss:`.
 #[derive(Clone, Debug, PartialEq)]

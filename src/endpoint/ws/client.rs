@@ -6,8 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tungstenite::handshake::client::generate_key;
-use tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::socket::Socket;
 use super::{BYTES, PLAIN, Scheme as _, Ws, carries_bytes, deflate, handshake, http2};

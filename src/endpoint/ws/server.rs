@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
-use tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::socket::Socket;
 use super::{BYTES, Ws, carries_bytes, deflate, handshake, http2};
