@@ -116,7 +116,8 @@ complete -c towline -n "__fish_towline_using_subcommand connect" -l nats-nkey -d
 complete -c towline -n "__fish_towline_using_subcommand connect" -l nats-token-file -d 'Log in with the token in FILE' -r -F
 complete -c towline -n "__fish_towline_using_subcommand connect" -l max-children -d 'How many children of exec:, sh: and pty: may run at once' -r
 complete -c towline -n "__fish_towline_using_subcommand connect" -l stop-grace -d 'How long a child has to stop after each of: end of input, SIGHUP, SIGTERM; then SIGKILL' -r
-complete -c towline -n "__fish_towline_using_subcommand connect" -l compress -d 'Compress messages where the server does it too (permessage-deflate): `auto`, `off`, or 1 to 9' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l max-inflate -d 'Refuse, with 1009, what inflates to more than 64 KiB and more than RATIO times its length' -r
+complete -c towline -n "__fish_towline_using_subcommand connect" -l compress -d 'Compress messages where the peer does it too (permessage-deflate): `auto`, `off`, or 1 to 9' -r
 complete -c towline -n "__fish_towline_using_subcommand connect" -l color -d 'When to use colours; NO_COLOR is respected' -r -f -a "auto\t'On a terminal'
 always\t'Everywhere'
 never\t'Nowhere'"
@@ -220,6 +221,7 @@ complete -c towline -n "__fish_towline_using_subcommand serve" -l nats-token-fil
 complete -c towline -n "__fish_towline_using_subcommand serve" -l max-children -d 'How many children of exec:, sh: and pty: may run at once' -r
 complete -c towline -n "__fish_towline_using_subcommand serve" -l stop-grace -d 'How long a child has to stop after each of: end of input, SIGHUP, SIGTERM; then SIGKILL' -r
 complete -c towline -n "__fish_towline_using_subcommand serve" -l compress -d 'Compress messages where the peer does it too (permessage-deflate): `auto`, `off`, or 1 to 9' -r
+complete -c towline -n "__fish_towline_using_subcommand serve" -l max-inflate -d 'Refuse, with 1009, what inflates to more than 64 KiB and more than RATIO times its length' -r
 complete -c towline -n "__fish_towline_using_subcommand serve" -l color -d 'When to use colours; NO_COLOR is respected' -r -f -a "auto\t'On a terminal'
 always\t'Everywhere'
 never\t'Nowhere'"
@@ -506,6 +508,8 @@ complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_se
 complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l ssh-keepalive -d 'Ask a quiet SSH server for a sign of life; three without an answer end the session, 0 never asks [default: 20s]' -r
 complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l max-children -d 'How many children of exec:, sh: and pty: may run at once' -r
 complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l stop-grace -d 'How long a child has to stop after each of: end of input, SIGHUP, SIGTERM; then SIGKILL' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l compress -d 'Compress messages where the peer does it too (permessage-deflate): `auto`, `off`, or 1 to 9' -r
+complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l max-inflate -d 'Refuse, with 1009, what inflates to more than 64 KiB and more than RATIO times its length' -r
 complete -c towline -n "__fish_towline_using_subcommand bench; and not __fish_seen_subcommand_from compare merge" -l color -d 'When to use colours; NO_COLOR is respected' -r -f -a "auto\t'On a terminal'
 always\t'Everywhere'
 never\t'Nowhere'"

@@ -268,6 +268,7 @@ pub enum When {
 /// are a terminal. The steps of a probe (--send, --expect, ...) run in the order they are written.
 #[derive(Args, Clone, Debug)]
 #[command(after_long_help = examples::text(examples::CONNECT))]
+#[command(mut_arg("compress", |arg| arg.default_value("auto")))]
 pub struct ConnectArgs {
     /// The two addresses to join; `-` stands for the first if there is one only. With more, `-` speaks to all the others and hears them by name
     #[arg(required = true, num_args = 1.., value_name = "ADDRESS", value_parser = Discreet::<Endpoint>::parser())]
@@ -285,13 +286,30 @@ pub struct ConnectArgs {
     #[command(flatten)]
     pub shared: SharedArgs,
 
-    /// Compress messages where the server does it too (permessage-deflate): `auto`, `off`, or 1 to 9
+    #[command(flatten)]
+    pub compression: CompressionArgs,
+}
+
+/// Compression of WebSocket messages; that it is off by default is for each verb to change
+#[derive(Args, Clone, Copy, Debug, Default)]
+#[command(next_help_heading = "WebSocket")]
+pub struct CompressionArgs {
+    /// Compress messages where the peer does it too (permessage-deflate): `auto`, `off`, or 1 to 9
     ///
-    /// A level is one of zlib's: a higher one takes more CPU time for less traffic. `auto` is quick. A
-    /// WebSocket that another hop stands on (ssh:, tls:) is not compressed, since what is encrypted
-    /// does not shrink.
-    #[arg(long, value_name = "LEVEL", default_value = "auto", help_heading = "WebSocket")]
+    /// A level is one of zlib's: a higher one takes more CPU time for less traffic. `auto` is quick, and
+    /// a quiet peer of `serve` takes no memory for it. With a level, a message may refer to those before
+    /// it, and each peer that agrees takes up to 400 KiB for it. A WebSocket that another hop stands on
+    /// (ssh:, tls:) is not compressed, since what is encrypted does not shrink.
+    #[arg(long, value_name = "LEVEL", default_value = "off")]
     pub compress: Compress,
+
+    /// Refuse, with 1009, what inflates to more than 64 KiB and more than RATIO times its length
+    ///
+    /// It is looked at while a message is inflated, piece by piece. An honest one that says the same
+    /// again and again gets to 1032 times its length, and none to more, so there is no limit by
+    /// default: --max-message bounds the memory.
+    #[arg(long, value_name = "RATIO", value_parser = clap::value_parser!(u16).range(1..))]
+    pub max_inflate: Option<u16>,
 }
 
 /// Console, recording and replay
@@ -384,13 +402,8 @@ pub struct ServeArgs {
     #[command(flatten)]
     pub shared: SharedArgs,
 
-    /// Compress messages where the peer does it too (permessage-deflate): `auto`, `off`, or 1 to 9
-    ///
-    /// With `auto`, each message is compressed by itself, and a quiet peer takes no memory for it. A
-    /// level is one of zlib's: a higher one takes more CPU time for less traffic. With a level, a
-    /// message may refer to those before it, and each peer that agrees takes up to 400 KiB for it.
-    #[arg(long, value_name = "LEVEL", default_value = "off", help_heading = "WebSocket")]
-    pub compress: Compress,
+    #[command(flatten)]
+    pub compression: CompressionArgs,
 }
 
 /// Pass HTTP and WebSockets on to backends, and balance between them

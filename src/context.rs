@@ -10,8 +10,8 @@ use crate::accept::proxy_header::Version;
 use crate::cli::bench::BenchArgs;
 use crate::cli::value::Compress;
 use crate::cli::{
-    ConnectArgs, ConsoleArgs, EchoArgs, HttpArgs, HubArgs, ProxyArgs, ServeArgs, ServerArgs,
-    ServerTlsArgs, SharedArgs, TunnelArgs,
+    CompressionArgs, ConnectArgs, ConsoleArgs, EchoArgs, HttpArgs, HubArgs, ProxyArgs, ServeArgs,
+    ServerArgs, ServerTlsArgs, SharedArgs, TunnelArgs,
 };
 use crate::endpoint::{Children, Endpoint, Local, Outages};
 use crate::error::Result;
@@ -35,6 +35,8 @@ pub struct Context {
     pub console: Option<ConsoleArgs>,
     /// Whether WebSockets compress.
     pub compress: Compress,
+    /// How much longer than it was compressed a message may be.
+    pub max_inflate: Option<u16>,
     /// Whether payload is kept from stdout: a probe with `--quiet`.
     pub mute: bool,
     /// Where connections are made from.
@@ -98,8 +100,9 @@ impl Context {
         let console = Some(args.console.clone());
         let (tls, echo) = (ServerTlsArgs::default(), EchoArgs::default());
         let mute = report::quiet() && !args.script.is_empty();
-        let compress = args.compress;
-        Self { console, mute, compress, ..Self::new(args.shared.clone(), tls, echo, None) }
+        let CompressionArgs { compress, max_inflate } = args.compression;
+        let cx = Self::new(args.shared.clone(), tls, echo, None);
+        Self { console, mute, compress, max_inflate, ..cx }
     }
 
     /// For `serve`.
@@ -119,8 +122,8 @@ impl Context {
         };
         let cx = Self::new(args.shared.clone(), args.tls.clone(), args.echo.clone(), Some(serve));
         let hubs = Hubs::new(Some(args.hub.clone()), names_in(&args.ssh.authorized_keys)?);
-        let compress = args.compress;
-        Ok(Self { kill: CancellationToken::new(), hubs, compress, ..cx })
+        let CompressionArgs { compress, max_inflate } = args.compression;
+        Ok(Self { kill: CancellationToken::new(), hubs, compress, max_inflate, ..cx })
     }
 
     /// Runs `work`, says goodbye in the SSH sessions and HTTP/2 connections, and waits until no child
@@ -164,7 +167,8 @@ impl Context {
         let addresses = args.machine.local_addr.iter().flat_map(|range| range.0.iter().copied());
         let local = Local::new(addresses.collect());
         let cx = Self::new(shared, ServerTlsArgs::default(), EchoArgs::default(), None);
-        Self { local, kill: CancellationToken::new(), ..cx }
+        let CompressionArgs { compress, max_inflate } = args.reach.compression;
+        Self { local, kill: CancellationToken::new(), compress, max_inflate, ..cx }
     }
 
     /// For peers that have targets of their own.
@@ -202,6 +206,7 @@ impl Context {
             serve,
             console: None,
             compress: Compress::Off,
+            max_inflate: None,
             mute: false,
             local: Local::default(),
             send_proxy: None,

@@ -9,10 +9,11 @@ use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use towline::cli::value::Compress;
 use towline::duplex::{ByteStream, Io};
-use towline::endpoint::deflate::{End, Terms, Window, over};
+use towline::endpoint::deflate::{End, Limits, Terms, Window, over};
 
 /// The longest message, in bytes.
 const MAX: usize = 100_000;
+const LIMITS: Limits = Limits { size: MAX, ratio: None };
 
 fuzz_target!(|input: (bool, bool, bool, u8, u8, &[u8])| {
     let (client, kept, masks, bits, piece, bytes) = input;
@@ -39,7 +40,7 @@ fuzz_target!(|input: (bool, bool, bool, u8, u8, &[u8])| {
 /// All that comes up, and whether it ends with an error.
 fn read(bytes: &[u8], piece: usize, end: End, terms: &Terms) -> (Vec<u8>, bool) {
     let stream = Pipe { bytes: bytes.to_vec(), piece, taken: Arc::default() };
-    let mut stream = over(ByteStream::other(stream), &[], end, terms, Compress::Auto, MAX);
+    let mut stream = over(ByteStream::other(stream), &[], end, terms, Compress::Auto, LIMITS);
     let mut cx = Context::from_waker(Waker::noop());
     let (mut all, mut space) = (Vec::new(), [0; 4096]);
     loop {
@@ -56,7 +57,7 @@ fn read(bytes: &[u8], piece: usize, end: End, terms: &Terms) -> (Vec<u8>, bool) 
 fn write(bytes: &[u8], piece: usize, end: End, terms: &Terms, compress: Compress) -> Vec<u8> {
     let taken = Arc::<Mutex<Vec<u8>>>::default();
     let stream = Pipe { bytes: Vec::new(), piece, taken: taken.clone() };
-    let mut stream = over(ByteStream::other(stream), &[], end, terms, compress, MAX);
+    let mut stream = over(ByteStream::other(stream), &[], end, terms, compress, LIMITS);
     let mut cx = Context::from_waker(Waker::noop());
     let mut rest = bytes;
     while !rest.is_empty() {

@@ -5,7 +5,8 @@ use clap::Args;
 use super::examples;
 use super::value::Discreet;
 use super::{
-    ClientTlsArgs, DialArgs, ExecArgs, JoinArgs, NatsArgs, SharedArgs, SshArgs, SshPoolArgs, WsArgs,
+    ClientTlsArgs, CompressionArgs, DialArgs, ExecArgs, JoinArgs, NatsArgs, SharedArgs, SshArgs,
+    SshPoolArgs, WsArgs,
 };
 
 mod load;
@@ -70,12 +71,15 @@ pub struct ReachArgs {
 
     #[command(flatten)]
     pub exec: ExecArgs,
+
+    #[command(flatten)]
+    pub compression: CompressionArgs,
 }
 
 impl ReachArgs {
     /// With the rest as it is for those that move no data.
     pub fn shared(&self, max_message: usize) -> SharedArgs {
-        let Self { dial, ws, tls, ssh, exec } = self.clone();
+        let Self { dial, ws, tls, ssh, exec, compression: _ } = self.clone();
         let join = JoinArgs {
             frame: None,
             text: false,

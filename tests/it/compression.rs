@@ -285,6 +285,57 @@ fn a_bomb_goes_off_outside() {
 }
 
 #[test]
+fn how_much_a_message_grows_can_be_limited() {
+    let zeros = |len: usize| Zlib::new().deflate(vec![0; len]);
+    let server = echo(&["--compress=6", "--max-message=2GiB", "--max-inflate=100"]);
+    // What is short may grow as it likes, and what is long by what the limit says.
+    let hex: String = noise(60_000).iter().map(|byte| format!("{byte:02x}")).collect();
+    let short = "a".repeat(64 << 10);
+    for said in [&short, &hex] {
+        let mut ws = offering(&server);
+        ws.frame(TEXT | RSV1, Zlib::new().deflate(said));
+        let mut answer = ws.recv();
+        while answer.first & Frame::FIN == 0 {
+            let more = ws.recv();
+            answer.first |= more.first & Frame::FIN;
+            answer.payload.extend(more.payload);
+        }
+        assert!(Zlib::new().inflate(&answer) == *said);
+    }
+    let before = server.memory("VmHWM");
+    for len in [(64 << 10) + 1, 512 << 20] {
+        let mut ws = offering(&server);
+        let bytes = ws.encode(Frame::BINARY | Frame::FIN | RSV1, &zeros(len));
+        // It need not read it to the end.
+        let _ = std::io::Write::write_all(&mut ws.stream, &bytes);
+        let close = ws.recv();
+        assert_eq!(close.code(), 1009);
+        assert_eq!(
+            close.reason(),
+            "a message that inflates to more than 100 times its length (--max-inflate)"
+        );
+    }
+    let grown = server.memory("VmHWM") - before;
+    assert!(grown < 16 << 10, "{grown} KiB more");
+
+    // Without the limit, what shrinks as far as anything does is no offence.
+    let server = tcp_server(move |tcp| {
+        let mut ws = Ws::accept_with(tcp, &extensions("permessage-deflate"));
+        ws.frame(TEXT | RSV1, Zlib::new().deflate("a".repeat(1 << 20)));
+        ws.until_close();
+    });
+    let connect = |flags: &[&str]| {
+        Towline::connect([&server.ws("/")]).args(flags).args(["--count=1"]).stdin_open().run()
+    };
+    assert_eq!(connect(&[]).code(0).stdout.len(), (1 << 20) + 1);
+    assert_eq!(connect(&["--max-inflate=1032"]).code(0).stdout.len(), (1 << 20) + 1);
+    connect(&["--max-inflate=1000"]).code(12).stdout("").stderr_has("--max-inflate");
+    connect(&["--max-inflate=0"]).code(2).stderr_has("--max-inflate");
+    let run = Towline::new().args(["serve", "tcp://127.0.0.1:0", "echo:", "--max-inflate=9"]).run();
+    run.code(2).stderr_has("--max-inflate needs a WebSocket");
+}
+
+#[test]
 fn a_quiet_peer_takes_no_memory_for_compression() {
     const PEERS: u64 = 100;
     let grown = |flag: &str| {

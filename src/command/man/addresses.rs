@@ -226,8 +226,9 @@ fn compression() -> Vec<Part> {
         Part::text(
             "`--max-message` limits a message as it is once it is inflated. One that is longer is \
              answered with 1009 when it gets there, and no more than that is held of it; but a peer \
-             gets there with a thousandth of it on the wire. What cannot be inflated is answered with \
-             1007.",
+             gets there with a thousandth of it on the wire. `--max-inflate` refuses those that grow so \
+             much: with `--max-inflate 100`, what is longer than 64 KiB and than 100 times what has come \
+             of it. What cannot be inflated is answered with 1007.",
         ),
         Part::text(
             "Messages of less than 64 bytes, or 256 where they do not refer to each other, and those \
@@ -235,7 +236,7 @@ fn compression() -> Vec<Part> {
              zlib does not have. A WebSocket that another hop stands on (`wss://edge,ssh://box`) is \
              not compressed: what is encrypted does not shrink. A hub compresses what is said for each \
              of its peers anew. `proxy` leaves compression to the \
-             two ends, `bench` and `tunnel` do not compress.",
+             two ends, `tunnel` does not compress.",
         ),
         Part::text(
             "How far a message shrinks tells something of what is in it, also to who sees it \

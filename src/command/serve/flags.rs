@@ -60,7 +60,10 @@ pub(super) fn check(args: &ServeArgs, target: &Endpoint) -> Result<()> {
         ),
         (
             connects_websockets || listens_to_websockets,
-            first(&[("--compress", args.compress != Compress::Off)]),
+            first(&[
+                ("--compress", args.compression.compress != Compress::Off),
+                ("--max-inflate", args.compression.max_inflate.is_some()),
+            ]),
             "a WebSocket",
             "",
         ),

@@ -161,9 +161,9 @@ pub(super) fn agreed(
     let bytes = granted == Some(BYTES);
     if let Some(terms) = &compression {
         report::verbose(format_args!("{ws:#}: compressing, {terms}"));
-        let (early, max) = (std::mem::take(&mut read), call.cx.shared.join.max_message);
+        let (early, limits) = (std::mem::take(&mut read), deflate::Limits::of(call.cx));
         let end = deflate::End::Client;
-        stream = deflate::over(stream, &early, end, terms, offered.compress, max);
+        stream = deflate::over(stream, &early, end, terms, offered.compress, limits);
     }
     Ok(Attempt::Open(Upgraded { stream, read, bytes }))
 }

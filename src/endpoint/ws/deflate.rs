@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::coop;
 
 use crate::cli::value::Compress;
+use crate::context;
 use crate::duplex::{ByteStream, Close, Io};
 use crate::error::{Error, Result};
 use codec::{Compressor, Inflater};
@@ -40,15 +41,31 @@ pub enum End {
     Server,
 }
 
+/// What a message may be inflated to.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Its length, in bytes.
+    pub size: usize,
+    /// How many times longer than it was it may become, once it is not short any more.
+    pub ratio: Option<u16>,
+}
+
+impl Limits {
+    /// Those of `--max-message` and `--max-inflate`.
+    pub fn of(cx: &context::Context) -> Self {
+        Self { size: cx.shared.join.max_message, ratio: cx.max_inflate }
+    }
+}
+
 /// A stream of frames, as it looks to somebody who does not know the extension. `early` was read of
-/// it with the handshake; a message may be inflated to `max` bytes.
+/// it with the handshake.
 pub fn over(
     stream: ByteStream,
     early: &[u8],
     end: End,
     terms: &Terms,
     compress: Compress,
-    max: usize,
+    limits: Limits,
 ) -> ByteStream {
     let (ours, theirs) = match end {
         End::Client => (terms.client, terms.server),
@@ -57,7 +74,7 @@ pub fn over(
     let inflater = Inflater::new(theirs.bits, theirs.kept);
     ByteStream::other(Deflated {
         stream,
-        inbound: Inbound::new(inflater, end == End::Server, max),
+        inbound: Inbound::new(inflater, end == End::Server, limits),
         input: early.into(),
         outbound: Outbound::new(Compressor::new(compress.level(), ours.bits, ours.kept)),
         output: Vec::new(),

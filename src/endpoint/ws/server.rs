@@ -140,8 +140,8 @@ pub(super) async fn open(
     let (mut stream, mut read) = way.take(&response).await?;
     if let Some(deflate::Grant { terms, .. }) = &compression {
         report::verbose(format_args!("{}: compressing, {terms}", peer.address));
-        let (early, max) = (std::mem::take(&mut read), cx.shared.join.max_message);
-        stream = deflate::over(stream, &early, deflate::End::Server, terms, compress, max);
+        let (early, limits) = (std::mem::take(&mut read), deflate::Limits::of(cx));
+        stream = deflate::over(stream, &early, deflate::End::Server, terms, compress, limits);
     }
     let bytes = granted.as_deref() == Some(BYTES);
     peer.subprotocol = granted;

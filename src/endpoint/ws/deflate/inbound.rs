@@ -2,6 +2,7 @@
 
 use bytes::{Buf, BytesMut};
 
+use super::Limits;
 use super::codec::{Corrupt, Inflater};
 use super::head::{self, Head, Part};
 use crate::error::{Error, Kind, Result};
@@ -10,19 +11,22 @@ use crate::error::{Error, Kind, Result};
 /// longer becomes several, so that no more than this is held of it.
 const CHUNK: usize = 16 << 10;
 
+/// A message that is not longer than this may have shrunk to anything, in bytes.
+const SHORT: u64 = 64 << 10;
+
 /// What is kept free before a plain frame, for its head.
 const SPACE: usize = head::LONGEST;
 
 /// One direction of a connection.
 pub(super) struct Inbound {
     inflater: Inflater,
-    /// The longest message, in bytes once it is inflated.
-    max: u64,
+    limits: Limits,
     /// Whether the peer has to mask what it sends.
     masked: bool,
     state: State,
     message: Message,
-    /// What a message was inflated to so far, in bytes.
+    /// How much of a message was inflated so far, and what to, in bytes.
+    taken: u64,
     size: u64,
     /// Space for a head, and the plain frame that is being filled; nothing while none is.
     frame: Vec<u8>,
@@ -74,13 +78,14 @@ pub(super) enum Step {
 }
 
 impl Inbound {
-    pub(super) fn new(inflater: Inflater, masked: bool, max: usize) -> Self {
+    pub(super) fn new(inflater: Inflater, masked: bool, limits: Limits) -> Self {
         Self {
             inflater,
-            max: max as u64,
+            limits,
             masked,
             state: State::Head,
             message: Message::None,
+            taken: 0,
             size: 0,
             frame: Vec::new(),
             ready: None,
@@ -90,7 +95,7 @@ impl Inbound {
     /// Takes of `input` what can be taken until something is to be done.
     ///
     /// # Errors
-    /// [`Kind::Protocol`]: a message is too long (1009) or not well compressed (1007). All that
+    /// [`Kind::Protocol`]: a message becomes too long (1009) or not well compressed (1007). All that
     /// follows it is handed on unseen.
     pub(super) fn step(&mut self, input: &mut BytesMut) -> Result<Step> {
         let step = self.advance(input);
@@ -171,7 +176,7 @@ impl Inbound {
         match message {
             Message::Compressed(_) if head.key.is_some() == self.masked => {
                 if self.message == Message::None {
-                    self.size = 0;
+                    (self.taken, self.size) = (0, 0);
                 }
                 self.message = message;
                 input.advance(len);
@@ -224,13 +229,27 @@ impl Inbound {
         let used = used.map_err(|Corrupt| {
             Error::new(Kind::Protocol(1007), "a compressed message that cannot be inflated")
         })?;
+        self.taken += used as u64;
         self.size += (self.frame.len() - before) as u64;
-        if self.size > self.max {
-            let what =
-                format!("a message that inflates to more than the limit of {} bytes", self.max);
-            return Err(Error::new(Kind::Protocol(1009), what).hint("raise --max-message"));
-        }
+        self.check_length()?;
         Ok(used)
+    }
+
+    fn check_length(&self) -> Result<()> {
+        let Limits { size, ratio } = self.limits;
+        let too_long = |limit: String| {
+            let what = format!("a message that inflates to more than {limit}");
+            Error::new(Kind::Protocol(1009), what)
+        };
+        if self.size > size as u64 {
+            return Err(too_long(format!("the limit of {size} bytes")).hint("raise --max-message"));
+        }
+        match ratio {
+            Some(ratio) if self.size > SHORT.max(self.taken.saturating_mul(ratio.into())) => {
+                Err(too_long(format!("{ratio} times its length (--max-inflate)")))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn is_full(&self) -> bool {

@@ -69,6 +69,10 @@ fn pieces(bytes: &[u8], len: usize) -> VecDeque<Vec<u8>> {
     bytes.chunks(len).map(<[u8]>::to_vec).collect()
 }
 
+fn limits(size: usize) -> Limits {
+    Limits { size, ratio: None }
+}
+
 /// What comes up of what a peer sends in pieces, with the error that ends it.
 fn read(
     wire: &[u8],
@@ -78,7 +82,7 @@ fn read(
     max: usize,
 ) -> (Vec<u8>, Option<Error>) {
     let stream = Scripted { pieces: pieces(wire, piece), takes: 0, taken: Arc::default() };
-    let mut stream = over(ByteStream::other(stream), &[], end, terms, Compress::Auto, max);
+    let mut stream = over(ByteStream::other(stream), &[], end, terms, Compress::Auto, limits(max));
     let mut cx = Context::from_waker(Waker::noop());
     let mut plain = Vec::new();
     loop {
@@ -97,7 +101,7 @@ fn read(
 fn write(plain: &[u8], piece: usize, end: End, terms: &Terms, compress: Compress) -> Vec<u8> {
     let taken = Arc::<Mutex<Vec<u8>>>::default();
     let stream = Scripted { pieces: VecDeque::new(), takes: piece, taken: taken.clone() };
-    let mut stream = over(ByteStream::other(stream), &[], end, terms, compress, 0);
+    let mut stream = over(ByteStream::other(stream), &[], end, terms, compress, limits(0));
     let mut cx = Context::from_waker(Waker::noop());
     for mut piece in plain.chunks(piece) {
         while !piece.is_empty() {
