@@ -94,6 +94,20 @@ pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {
     fn endless(&self) -> bool {
         false
     }
+
+    /// What has gone through on the wire, where that is not what has gone through here.
+    fn wire(&self) -> Option<Wire> {
+        None
+    }
+}
+
+/// How much has gone through, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wire {
+    /// What was read.
+    pub read: u64,
+    /// What was written.
+    pub written: u64,
 }
 
 /// A stream of messages in both directions, kept in one piece: no lock between the halves, and

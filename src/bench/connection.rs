@@ -9,13 +9,14 @@ use memchr::memchr;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::clock::now;
-use super::frames::{self, Event, Opcode, Violation};
+use super::frames::{self, Event, Opcode};
 use super::lane::{Lane, Moment};
 use super::tally::Metric;
 use super::worker::Worker;
 use crate::cli::bench::Workload;
-use crate::duplex::{ByteStream, Close};
+use crate::duplex::{ByteStream, Close, Wire};
 use crate::endpoint::Bare;
+use crate::error::{Error, Kind};
 
 /// A place for a connection, which may be open.
 pub(super) struct Connection {
@@ -28,6 +29,10 @@ pub(super) struct Connection {
 
 struct Open {
     stream: ByteStream,
+    /// What is counted of what has gone through on the wire.
+    wire: Wire,
+    /// What was written to the stream may be held in it.
+    unflushed: bool,
     reader: Reader,
     lane: Lane,
     /// The task that reads, which also writes what does not go out at once.
@@ -57,7 +62,11 @@ pub(super) enum End {
     /// The end of the stream, without a Close.
     Eof,
     Lost(io::Error),
-    Broken(Violation),
+    /// The server has broken a rule; what we close with.
+    Broken {
+        code: u16,
+        what: String,
+    },
 }
 
 impl Connection {
@@ -82,7 +91,16 @@ impl Connection {
                 (stream, reader, Vec::new())
             }
         };
-        let mut open = Open { stream, reader, lane, waker: None, leaving: None, shut: false };
+        let mut open = Open {
+            stream,
+            wire: Wire::default(),
+            unflushed: false,
+            reader,
+            lane,
+            waker: None,
+            leaving: None,
+            shut: false,
+        };
         open.read(&early, worker)?;
         *self.open.borrow_mut() = Some(Box::new(open));
         Ok(())
@@ -162,7 +180,11 @@ impl Connection {
     /// Reads and writes until the connection ends.
     pub(super) fn poll(&self, cx: &mut Context<'_>, worker: &Worker) -> Poll<End> {
         match self.open.borrow_mut().as_mut() {
-            Some(open) => open.poll(cx, worker),
+            Some(open) => {
+                let end = open.poll(cx, worker);
+                open.count_wire(worker);
+                end
+            }
             None => Poll::Ready(End::Left),
         }
     }
@@ -178,13 +200,18 @@ impl Open {
             let mut buf = ReadBuf::new(&mut scratch);
             let read = match Pin::new(&mut self.stream).poll_read(cx, &mut buf) {
                 Poll::Ready(Ok(())) => buf.filled(),
-                Poll::Ready(Err(error)) => return Poll::Ready(self.ended(worker, Some(error))),
+                Poll::Ready(Err(error)) => {
+                    let end = self.ended(worker, Some(error));
+                    let _ = self.poll_flush(cx, worker);
+                    return Poll::Ready(end);
+                }
                 Poll::Pending => break,
             };
             if read.is_empty() {
                 return Poll::Ready(self.ended(worker, None));
             }
             if let Err(end) = self.read(read, worker) {
+                let _ = self.poll_flush(cx, worker);
                 return Poll::Ready(end);
             }
         }
@@ -195,14 +222,19 @@ impl Open {
     }
 
     /// What the end of a stream means.
-    fn ended(&self, worker: &Worker, error: Option<io::Error>) -> End {
+    fn ended(&mut self, worker: &Worker, error: Option<io::Error>) -> End {
         if let Some(since) = self.leaving {
             worker.tally.borrow_mut().time(Metric::Close, now() - since);
             return End::Left;
         }
-        match error {
-            Some(error) => End::Lost(error),
-            None => End::Eof,
+        let Some(error) = error else { return End::Eof };
+        // What cannot be inflated is found out below.
+        match error.get_ref().and_then(|it| it.downcast_ref::<Error>()) {
+            Some(broken) if let Kind::Protocol(code) = broken.kind() => {
+                self.lane.control(Opcode::Close, &code.to_be_bytes(), worker);
+                End::Broken { code, what: broken.to_string() }
+            }
+            _ => End::Lost(error),
         }
     }
 
@@ -227,7 +259,8 @@ impl Open {
                     drop(moment);
                     lane.control(Opcode::Close, &violation.code.to_be_bytes(), worker);
                     self.flush(worker);
-                    return Err(End::Broken(violation));
+                    let what = violation.to_string();
+                    return Err(End::Broken { code: violation.code, what });
                 }
             }
             Reader::Lines(tail) => {
@@ -305,7 +338,6 @@ impl Open {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>, worker: &Worker) -> Poll<io::Result<()>> {
-        let mut wrote = false;
         loop {
             while !self.lane.outbox.bytes().is_empty() {
                 let bytes = self.lane.outbox.bytes();
@@ -313,7 +345,7 @@ impl Open {
                     Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                     Poll::Ready(Ok(written)) => {
                         self.lane.written(worker, written);
-                        wrote = true;
+                        self.unflushed = true;
                     }
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                     Poll::Pending => return Poll::Pending,
@@ -330,13 +362,25 @@ impl Open {
                 break;
             }
         }
-        if wrote && matches!(self.stream, ByteStream::Other(_)) {
-            let _ = Pin::new(&mut self.stream).poll_flush(cx)?;
+        if self.unflushed && matches!(self.stream, ByteStream::Other(_)) {
+            self.unflushed = Pin::new(&mut self.stream).poll_flush(cx)?.is_pending();
         }
         if self.leaving.is_some() && !self.shut && !matches!(self.reader, Reader::Frames(_)) {
             self.shut = Pin::new(&mut self.stream).poll_shutdown(cx)?.is_ready();
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Takes down what has gone through on the wire, where messages are compressed.
+    fn count_wire(&mut self, worker: &Worker) {
+        let ByteStream::Other(stream) = &self.stream else { return };
+        let Some(wire) = stream.wire() else { return };
+        let before = std::mem::replace(&mut self.wire, wire);
+        if worker.measures().contains(&now()) {
+            let mut tally = worker.tally.borrow_mut();
+            tally.compression.wire_sent += wire.written - before.written;
+            tally.compression.wire_received += wire.read - before.read;
+        }
     }
 
     fn wake(&self) {

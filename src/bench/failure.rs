@@ -70,6 +70,6 @@ pub(super) fn running(end: End) -> Option<(Cause, String)> {
             };
             (cause(kind, None), plain(&error))
         }
-        End::Broken(violation) => (cause("protocol", Some(violation.code)), violation.to_string()),
+        End::Broken { code, what } => (cause("protocol", Some(code)), what),
     })
 }

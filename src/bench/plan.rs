@@ -7,7 +7,8 @@ use super::matching::Matching;
 use super::payload::Payload;
 use super::stamp::Stamp;
 use crate::cli::bench::{Arrival, BenchArgs, Rate, Segment, Weighted, Workload};
-use crate::endpoint::Endpoint;
+use crate::cli::value::Compress;
+use crate::endpoint::{Endpoint, deflate};
 use crate::error::{Error, Kind, Result};
 use crate::recording;
 
@@ -27,6 +28,8 @@ pub(crate) struct Plan {
     pub(super) payload: Payload,
     pub(super) matching: Matching,
     pub(super) verify: bool,
+    /// How messages are to be compressed, if that is offered.
+    pub(super) compress: Option<String>,
     pub(super) lines: bool,
     pub(super) max_message: usize,
     pub(super) max_backlog: usize,
@@ -104,6 +107,11 @@ impl Plan {
         {
             return refused("--workload", &format!("{target:#} is no WebSocket"));
         }
+        if args.reach.compression.compress != Compress::Off
+            && !targets.iter().any(|it| it.target.ends_with_websocket())
+        {
+            return refused("--compress", "there is no WebSocket whose messages it is about");
+        }
         let payload = payload(args, workload)?;
         if messages.size.shortest() == 0 && of_bytes.is_some() {
             return refused("--size", "where bytes are spoken, no bytes are no message");
@@ -150,6 +158,7 @@ impl Plan {
             payload,
             matching,
             verify: messages.verify,
+            compress: compress(args),
             lines: messages.lines,
             max_message: messages.max_message,
             max_backlog: load.max_backlog,
@@ -220,6 +229,16 @@ pub(super) fn pace(args: &BenchArgs, plan: &Plan, rate: Option<f64>) -> Pace {
 
 pub(super) fn total(rate: Rate, connections: usize) -> f64 {
     if rate.per_connection { rate.per_second * connections as f64 } else { rate.per_second }
+}
+
+/// What is offered, in the words of the flags; a header takes the place of what we would offer.
+fn compress(args: &BenchArgs) -> Option<String> {
+    let asked = args.reach.compression.compress;
+    let asked = (asked != Compress::Off).then(|| asked.to_string());
+    let own = args.reach.ws.header.iter();
+    let own = own.filter(|it| it.name.eq_ignore_ascii_case(deflate::FIELD));
+    let said: Vec<_> = asked.into_iter().chain(own.map(|it| it.value.clone())).collect();
+    (!said.is_empty()).then(|| said.join(", "))
 }
 
 fn payload(args: &BenchArgs, workload: Workload) -> Result<Payload> {

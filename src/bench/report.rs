@@ -259,7 +259,7 @@ pub struct Interval {
 pub struct Client {
     /// Threads that sent and received.
     pub threads: usize,
-    /// CPU time of the measured part, in seconds.
+    /// CPU time of the measured part, in seconds, with what TLS and compression take of it.
     pub cpu_s: f64,
     /// CPU time for each message that was sent or received, in microseconds.
     pub cpu_us_per_message: Option<f64>,
@@ -354,6 +354,9 @@ pub struct Config {
     pub matching: String,
     /// Whether they are compared with what was sent.
     pub verify: bool,
+    /// How messages are to be compressed: `auto`, a level of zlib's, an offer that a header makes; none
+    /// where nothing is offered.
+    pub compress: Option<String>,
     /// What this run is of the whole, as `2/4`.
     pub segment: Option<String>,
 }
@@ -469,6 +472,7 @@ mod testing {
                 payload: "128 B of bytes".into(),
                 matching: "stamp".into(),
                 verify: false,
+                compress: None,
                 segment: None,
             },
         }

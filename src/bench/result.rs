@@ -249,6 +249,7 @@ fn config(args: &BenchArgs, plan: &Plan, rate: Option<f64>) -> Config {
         payload: plan.payload.to_string(),
         matching: plan.matching.name(),
         verify: plan.verify,
+        compress: plan.compress.clone(),
         segment: args.machine.segment.map(|segment| segment.to_string()),
     }
 }

@@ -196,6 +196,36 @@ impl Counts {
     }
 }
 
+/// What was agreed on about compression (permessage-deflate, RFC 7692), and what was sent then.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+pub struct Compression {
+    /// Connections that compress, by what was agreed on, as a server grants it.
+    pub agreed: BTreeMap<String, u64>,
+    /// Connections that do not, since the server did not grant it.
+    pub declined: u64,
+    /// Bytes of frames that were sent on connections that compress, as they were on the wire: with
+    /// their heads, without TLS.
+    pub wire_sent: u64,
+    /// Bytes of frames that have come on them, likewise.
+    pub wire_received: u64,
+}
+
+impl Compression {
+    fn add(&mut self, other: &Self) {
+        self.add_connections(other);
+        self.wire_sent += other.wire_sent;
+        self.wire_received += other.wire_received;
+    }
+
+    fn add_connections(&mut self, other: &Self) {
+        for (terms, count) in &other.agreed {
+            *self.agreed.entry(terms.clone()).or_default() += count;
+        }
+        self.declined += other.declined;
+    }
+}
+
 /// What kind of failure something was.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
@@ -229,6 +259,8 @@ pub struct Tally {
     pub counts: Counts,
     /// Failures by kind.
     pub errors: BTreeMap<Cause, Failures>,
+    /// Of connections that offer to compress.
+    pub compression: Compression,
     /// A histogram for each metric that was measured, in microseconds. They are large.
     times: [Option<Box<Histogram<u64>>>; Metric::ALL.len()],
 }
@@ -282,6 +314,7 @@ impl Tally {
     pub fn add(&mut self, other: &Self) {
         self.counts.add(&other.counts);
         self.add_errors(other);
+        self.compression.add(&other.compression);
         Metric::ALL.into_iter().for_each(|metric| self.add_times(metric, other));
     }
 
@@ -290,6 +323,7 @@ impl Tally {
         let Counts { opened, failed, closed, errors, .. } = other.counts;
         self.counts.add(&Counts { opened, failed, closed, errors, ..Counts::default() });
         self.add_errors(other);
+        self.compression.add_connections(&other.compression);
         for metric in Metric::ALL.into_iter().filter(|metric| metric.is_of_connections()) {
             self.add_times(metric, other);
         }
@@ -300,6 +334,8 @@ impl Tally {
         let Counts { opened, failed, closed, errors, .. } = other.counts;
         self.counts = Counts { opened, failed, closed, errors, ..self.counts.clone() };
         self.errors.clone_from(&other.errors);
+        self.compression.agreed.clone_from(&other.compression.agreed);
+        self.compression.declined = other.compression.declined;
         for metric in Metric::ALL.into_iter().filter(|metric| metric.is_of_connections()) {
             self.times[metric as usize].clone_from(&other.times[metric as usize]);
         }

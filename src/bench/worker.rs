@@ -25,7 +25,7 @@ use crate::backoff::Backoff;
 use crate::cli::bench::{Arrival, Workload};
 use crate::context::Context;
 use crate::duplex::Close;
-use crate::endpoint::{Call, Shape, Side};
+use crate::endpoint::{Bare, Call, Shape, Side};
 use crate::error::Error;
 use crate::trace::Trace;
 
@@ -320,6 +320,11 @@ impl Worker {
                 tally.time(Metric::Handshake, took);
                 for (phase, time) in &facts.phases {
                     tally.time(Metric::from(*phase), time.as_nanos() as u64);
+                }
+                if let Some(terms) = facts.compression {
+                    *tally.compression.agreed.entry(terms.to_string()).or_default() += 1;
+                } else if self.plan.compress.is_some() && matches!(bare, Bare::WebSocket(..)) {
+                    tally.compression.declined += 1;
                 }
                 drop(tally);
                 let opened = connection.opened(bare, self);

@@ -140,6 +140,17 @@ impl Compress {
     }
 }
 
+/// As it is written.
+impl fmt::Display for Compress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::Auto => f.write_str("auto"),
+            Self::Level(level) => level.fmt(f),
+        }
+    }
+}
+
 impl FromStr for Compress {
     type Err = String;
 

@@ -4,12 +4,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use towline::bench::report::{
     Client, Config, Interval, Measured, Mode, Rate, Report, SCHEMA_VERSION, Validity,
 };
-use towline::bench::tally::{Metric, Tally};
+use towline::bench::tally::{Compression, Metric, Tally};
 
 use crate::support::{ClosedPort, Output, Towline};
 
@@ -186,6 +186,30 @@ fn the_exit_code_is_the_verdict() {
 }
 
 #[test]
+fn what_was_agreed_on_adds_up() {
+    let reports = Reports::new();
+    let segment = |index: u64| {
+        let mut report = run(2, |_| vec![100; 600]);
+        report.config.segment = Some(format!("{index}/2"));
+        report.config.compress = Some("auto".into());
+        report.measured.compression = Some(Compression {
+            agreed: [("permessage-deflate".to_owned(), 10 * index)].into(),
+            declined: index,
+            wire_sent: 100,
+            wire_received: 200,
+        });
+        reports.put(&format!("{index}.json"), &report)
+    };
+    let files = [segment(1), segment(2)];
+    let merged: Value = serde_json::from_slice(&merge(&files, &["--json"]).code(0).stdout).unwrap();
+    let want = json!({
+        "agreed": { "permessage-deflate": 30 }, "declined": 3, "wire_sent": 200, "wire_received": 400,
+    });
+    assert_eq!(merged["compression"], want);
+    assert_eq!(merged["config"]["compress"], "auto");
+}
+
+#[test]
 fn what_cannot_be_merged_is_named() {
     let reports = Reports::new();
     let files = reports.segments(3);
@@ -208,6 +232,11 @@ fn what_cannot_be_merged_is_named() {
         fs::write(&other, text).unwrap();
         refused(std::slice::from_ref(&other), said);
     }
+    let mut report = run(10, |_| vec![1; 500]);
+    report.config.segment = Some("3/3".into());
+    report.config.compress = Some("auto".into());
+    let compressed = reports.put("compressed.json", &report);
+    refused(&[&files[..2], &[compressed]].concat(), "compressed.json: `compress` is \"auto\"");
     let whole = reports.put("whole.json", &run(1, |_| vec![1; 10]));
     refused(&[whole], "whole.json: is of a whole run, not of a segment");
 }
@@ -257,6 +286,15 @@ fn what_cannot_be_compared_is_said() {
     let other = put(|it| it.config.connections = 11);
     let output = bench("compare", &[&old, &other], &[]);
     output.code(2).stdout("").stderr_has("new.json: `connections` is 11, but 10 in ");
+    let other = put(|it| it.config.compress = Some("6".into()));
+    let output = bench("compare", &[&old, &other], &[]);
+    output.code(2).stdout("").stderr_has("new.json: `compress` is 6, but off in ");
+    // Versions that did not compress do not say so.
+    let mut json: Value = serde_json::from_str(&about(1_000).to_json()).unwrap();
+    json["config"].as_object_mut().unwrap().remove("compress").unwrap();
+    let older = reports.path("older.json");
+    fs::write(&older, json.to_string()).unwrap();
+    bench("compare", &[&older, &old], &[]).code(0);
     let limited = put(|it| it.validity = Validity::ClientLimited);
     bench("compare", &[&old, &limited], &[]).code(0);
     let output = bench("compare", &[&old, &limited], &["--fail-on-regression", "5%"]);

@@ -3,7 +3,7 @@
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use serde_json::{Value, json};
 
-use crate::support::{Frame, Running, Towline, Ws, noise, tcp_server};
+use crate::support::{Frame, Output, Running, Towline, Ws, noise, tcp_server};
 
 const TEXT: u8 = Frame::FIN | Frame::TEXT;
 const RSV1: u8 = 0x40;
@@ -333,6 +333,115 @@ fn how_much_a_message_grows_can_be_limited() {
     connect(&["--max-inflate=0"]).code(2).stderr_has("--max-inflate");
     let run = Towline::new().args(["serve", "tcp://127.0.0.1:0", "echo:", "--max-inflate=9"]).run();
     run.code(2).stderr_has("--max-inflate needs a WebSocket");
+}
+
+/// What a run of `bench` came to, in which all messages are compared with what was sent.
+fn bench(address: &str, flags: &[&str]) -> Output {
+    let run = Towline::new().args(["bench", address, "--verify", "--allow-limited"]);
+    run.args(["--warm-up=0s", "--progress=none"]).args(flags).run()
+}
+
+#[track_caller]
+fn measured(address: &str, flags: &[&str]) -> Value {
+    let run = bench(address, &[flags, &["--json"]].concat());
+    run.code(0);
+    serde_json::from_slice(&run.stdout).unwrap()
+}
+
+#[test]
+fn bench_compresses() {
+    let no_context = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+    for (granted, asked, terms) in [
+        ("--compress=6", "--compress=9", "permessage-deflate"),
+        ("--compress=auto", "--compress=auto", no_context),
+        ("--compress=6", "-HSec-WebSocket-Extensions: permessage-deflate", "permessage-deflate"),
+    ] {
+        let server = echo(&[granted]);
+        let said = format!("--payload={{stamp}}{}", " what is said again".repeat(100));
+        let load = [asked, "-c3", "--in-flight=4", "-n600", &said];
+        let report = measured(&server.address(), &load);
+        let counts = &report["counts"];
+        assert_eq!([&counts["sent"], &counts["received"]], [600, 600], "{asked}");
+        assert_eq!([&counts["corrupt"], &counts["errors"]], [0, 0], "{asked}");
+        let payload = counts["bytes_sent"].as_u64().unwrap();
+        assert!(payload > 600 * 1900, "{payload} bytes");
+        let compression = &report["compression"];
+        assert_eq!(compression["agreed"], json!({ terms: 3 }));
+        assert_eq!(compression["declined"], 0);
+        for direction in ["wire_sent", "wire_received"] {
+            let bytes = compression[direction].as_u64().unwrap();
+            assert!((600..payload / 5).contains(&bytes), "{direction}: {bytes} bytes");
+        }
+        let said = asked.split_once(['=', ':']).unwrap().1.trim_start();
+        assert_eq!(report["config"]["compress"], said);
+    }
+}
+
+#[test]
+fn a_page_of_bench_says_what_was_agreed_on() {
+    let server = echo(&["--compress=auto"]);
+    let dir = tempfile::tempdir().unwrap();
+    let page = dir.path().join("page.html");
+    let html = format!("--html={}", page.display());
+    let load = ["--compress=1", "-n100", "--in-flight=1", "--size=1000", &html];
+    let run = bench(&server.address(), &load);
+    run.code(0).stdout_has("\nCompression  1 connection: permessage-deflate; server_no");
+    run.stdout_has("\nOn the wire  ").stdout_has("of CPU a message with compression");
+    let page = std::fs::read_to_string(&page).unwrap();
+    for said in ["<h2>Compression</h2>", "<th>on the wire</th>", " with compression<"] {
+        assert!(page.contains(said), "{said} is not in {page}");
+    }
+}
+
+#[test]
+fn bench_measures_a_server_that_does_without_compression() {
+    let server = echo(&[]);
+    let load = ["--compress=9", "-c2", "-n100", "--in-flight=2", "--size=1000"];
+    let report = measured(&server.address(), &load);
+    assert_eq!(report["counts"]["received"], 100);
+    assert_eq!(
+        report["compression"],
+        json!({ "agreed": {}, "declined": 2, "wire_sent": 0, "wire_received": 0 })
+    );
+    assert_eq!(report["config"]["compress"], "9");
+    let run = bench(&server.address(), &load);
+    run.code(0).stdout_has("\nCompression  2 connections: not granted by the server\n");
+    let text = String::from_utf8_lossy(&run.stdout);
+    assert!(!text.contains("On the wire") && !text.contains("with compression"), "{text}");
+    // What is not offered is not granted, nor missed.
+    let report = measured(&server.address(), &["-n10"]);
+    assert_eq!(report.get("compression"), None);
+    assert_eq!(report["config"]["compress"], Value::Null);
+    let run = bench("tcp://127.0.0.1:1", &["--compress=auto"]);
+    run.code(2).stderr_has("--compress: there is no WebSocket");
+}
+
+#[test]
+fn messages_that_a_server_takes_slowly_are_compressed_to_their_end() {
+    let server = echo(&["--compress=1", "--max-message=8MiB"]);
+    // Hardly smaller once it is compressed, and more than sockets hold.
+    let load = ["--compress=1", "--size=6MiB", "--text", "--in-flight=1", "-n4"];
+    let report = measured(&server.address(), &[&load[..], &["--max-message=8MiB"]].concat());
+    let counts = &report["counts"];
+    assert_eq!([&counts["received"], &counts["lost"], &counts["corrupt"]], [4, 0, 0]);
+}
+
+#[test]
+fn bench_tells_those_who_break_the_rules() {
+    for (payload, flag, code) in [
+        (b"\x07\x00".to_vec(), "--compress=6", 1007),
+        (Zlib::new().deflate(vec![0; 1 << 20]), "--max-inflate=100", 1009),
+    ] {
+        let server = tcp_server(move |tcp| {
+            let mut ws = Ws::accept_with(tcp, &extensions("permessage-deflate"));
+            ws.frame(TEXT | RSV1, &payload);
+            assert_eq!(ws.until_close(), code);
+        });
+        let load = [flag, "--compress=6", "--workload=receive", "-d1s"];
+        let report = measured(&server.ws("/"), &load[usize::from(code == 1007)..]);
+        let error = &report["errors"][0];
+        assert_eq!([&error["cause"], &error["code"]], [&json!("protocol"), &json!(code)]);
+    }
 }
 
 #[test]

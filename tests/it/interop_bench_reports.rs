@@ -56,7 +56,7 @@ fn hdr_histogram_reads_the_log_and_finds_the_same() {
 #[test]
 fn reports_keep_to_their_schema() {
     let reports = Reports::new();
-    let server = Towline::serve(["ws://127.0.0.1:0/", "echo:"]);
+    let server = Towline::serve(["ws://127.0.0.1:0/", "echo:", "--compress=auto"]);
     let target = server.address();
     let measure = |name: &str, flags: &[&str]| {
         let file = reports.path(name);
@@ -83,8 +83,9 @@ fn reports_keep_to_their_schema() {
     );
     output.stdout_has("Compared with the run of ");
     files.push(merged);
+    files.push(measure("compressed.json", &["--in-flight", "2", "--compress", "1"]));
     let check = |files: &[PathBuf]| python("json_schema.py").arg(schema()).args(files).run();
-    check(&files).code(0).stdout("5 fit\n");
+    check(&files).code(0).stdout("6 fit\n");
 
     // What is not in the schema is noticed, and what is missing too.
     let mut report: Value = serde_json::from_slice(&fs::read(&files[0]).unwrap()).unwrap();

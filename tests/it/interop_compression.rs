@@ -63,6 +63,28 @@ fn servers_compress_with_connect() {
 }
 
 #[test]
+fn servers_compress_with_bench() {
+    let websockets = peers::python("websockets_server.py").spawn();
+    let path = format!("{}/echo", websockets.address());
+    let ws = peers::node("ws_server.cjs").arg("deflate").spawn();
+    let terms = "permessage-deflate; server_max_window_bits=12; client_max_window_bits=12";
+    for (address, flag, terms) in [
+        (path, "--verify", terms),
+        // It says more than what it was sent.
+        (ws.address(), "--match=stamp", "permessage-deflate"),
+    ] {
+        let run = Towline::new().args(["bench", &address, "--compress=6", flag, "--json"]);
+        let run = run.args(["--warm-up=0s", "--progress=none", "--allow-limited"]);
+        let run = run.args(["-c4", "--in-flight=2", "-n400", "--size=3000", "--text"]).run();
+        run.code(0);
+        let report: Value = serde_json::from_slice(&run.stdout).unwrap();
+        let counts = ["sent", "received", "corrupt", "lost", "errors"];
+        assert_eq!(counts.map(|it| &report["counts"][it]), [400, 400, 0, 0, 0], "{address}");
+        assert_eq!(report["compression"]["agreed"], json!({ terms: 4 }));
+    }
+}
+
+#[test]
 fn chromium_compresses_with_serve() {
     for level in ["auto", "9"] {
         let server = echo(level);

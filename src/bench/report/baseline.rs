@@ -130,7 +130,7 @@ fn difference(before: &Asked, after: &Asked) -> Option<(&'static str, String, St
         Mode::Closed => "closed".to_owned(),
     };
     type Field = (&'static str, Box<dyn Fn(&Asked) -> String>);
-    let fields: [Field; 13] = [
+    let fields: [Field; 14] = [
         ("mode", Box::new(mode)),
         ("workload", Box::new(|it| it.config.workload.clone())),
         ("targets", Box::new(|it| schemes(&it.config.targets))),
@@ -142,6 +142,7 @@ fn difference(before: &Asked, after: &Asked) -> Option<(&'static str, String, St
         ("payload", Box::new(|it| it.config.payload.clone())),
         ("match", Box::new(|it| it.config.matching.clone())),
         ("verify", Box::new(|it| it.config.verify.to_string())),
+        ("compress", Box::new(|it| it.config.compress.clone().unwrap_or_else(|| "off".into()))),
         ("segment", Box::new(|it| number(it.config.segment.as_ref()))),
         ("threads", Box::new(|it| it.threads.to_string())),
     ];

@@ -12,7 +12,7 @@ mod tables;
 
 use chart::Chart;
 use charts::{both, charts};
-use tables::{changes, config, errors, gates, steps, times};
+use tables::{changes, compression, config, errors, gates, steps, times};
 
 /// The page.
 pub fn html(report: &Report) -> String {
@@ -33,6 +33,7 @@ pub fn html(report: &Report) -> String {
         body += &changes(comparison);
     }
     body += &errors(report);
+    body += &compression(report);
     body += &config(report);
     let _ = writeln!(
         body,

@@ -9,7 +9,7 @@ use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerial
 use serde::{Deserialize, Serialize};
 
 use super::{ErrorGroup, Summary};
-use crate::bench::tally::{Counts, LONGEST, Metric, Tally};
+use crate::bench::tally::{Compression, Counts, LONGEST, Metric, Tally};
 
 /// What was counted and timed in the measured part; connections are those of the whole run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -37,6 +37,9 @@ pub struct Measured {
     pub close_us: Option<Summary>,
     /// Failures by kind, the most frequent first.
     pub errors: Vec<ErrorGroup>,
+    /// What compression has come to, where it was offered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
     /// All histograms by name, as HdrHistogram V2 with DEFLATE in base64, in microseconds.
     pub histograms: BTreeMap<String, String>,
 }
@@ -60,6 +63,8 @@ impl Measured {
         measured.errors = errors.collect();
         // Those that are as frequent stay in the order of their causes.
         measured.errors.sort_by_key(|group| std::cmp::Reverse(group.failures.count));
+        let compression = Some(&tally.compression).filter(|it| **it != Compression::default());
+        measured.compression = compression.cloned();
         measured
     }
 
@@ -72,6 +77,7 @@ impl Measured {
         tally.counts = self.counts.clone();
         let errors = self.errors.iter().map(|it| (it.cause.clone(), it.failures.clone()));
         tally.errors = errors.collect();
+        tally.compression = self.compression.clone().unwrap_or_default();
         Ok(tally)
     }
 

@@ -6,7 +6,7 @@ use super::baseline::signed;
 use super::measured::LEVELS;
 use super::unit::{self, moment};
 use super::{Comparison, Interval, Mode, Report, Step, Summary, Trend, Validity};
-use crate::bench::tally::Metric;
+use crate::bench::tally::{Compression, Metric};
 use crate::report::{Ink, printable};
 
 /// How wide a line may be.
@@ -165,6 +165,9 @@ impl Page {
             let received = bytes(counts.bytes_received, report.rate.bytes_received, "received");
             self.line(format!("{:<12} {sent}, {received}", "Payload"));
         }
+        if let Some(compression) = &report.measured.compression {
+            self.compression(compression);
+        }
         let connections = [
             (counts.opened, "opened"),
             (counts.failed, "failed"),
@@ -185,6 +188,17 @@ impl Page {
         if counts.saturated > 0 {
             let times = unit::of(counts.saturated, "time");
             self.line(format!("{:<12} {times} above 60 s, which are shown as that", "Longer"));
+        }
+    }
+
+    fn compression(&mut self, compression: &Compression) {
+        if !compression.agreed.is_empty() {
+            let [sent, received] = [compression.wire_sent, compression.wire_received]
+                .map(|bytes| unit::bytes(bytes as f64));
+            self.line(format!("{:<12} {sent} sent, {received} received", "On the wire"));
+        }
+        for (terms, connections) in compression.shown() {
+            self.fill(&format!("{:<12} ", "Compression"), &format!("{connections}: {terms}"));
         }
     }
 
@@ -361,7 +375,7 @@ impl Page {
         let client = &report.client;
         let mut parts = Vec::new();
         if let Some(cost) = client.cpu_us_per_message {
-            parts.push(format!("{} of CPU a message", unit::time(cost)));
+            parts.push(format!("{} of CPU a message{}", unit::time(cost), compressing(report)));
         }
         let busiest = report.intervals.iter().map(|it: &Interval| it.busiest_percent);
         if let Some(busiest) = busiest.max_by(f64::total_cmp) {
@@ -380,6 +394,25 @@ impl Page {
         }
         self.gap();
         self.fill("This client  ", &parts.join(", "));
+    }
+}
+
+/// What else CPU time was for.
+pub(super) fn compressing(report: &Report) -> &'static str {
+    let compression = report.measured.compression.as_ref();
+    match compression.is_some_and(|it| !it.agreed.is_empty()) {
+        true => " with compression",
+        false => "",
+    }
+}
+
+impl Compression {
+    /// What was agreed on, and with how many connections.
+    pub(super) fn shown(&self) -> Vec<(&str, String)> {
+        let agreed = self.agreed.iter().map(|(terms, count)| (terms.as_str(), *count));
+        let declined = (self.declined > 0).then_some(("not granted by the server", self.declined));
+        let all = agreed.chain(declined);
+        all.map(|(terms, count)| (terms, unit::of(count, "connection"))).collect()
     }
 }
 

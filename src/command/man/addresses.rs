@@ -236,7 +236,7 @@ fn compression() -> Vec<Part> {
              zlib does not have. A WebSocket that another hop stands on (`wss://edge,ssh://box`) is \
              not compressed: what is encrypted does not shrink. A hub compresses what is said for each \
              of its peers anew. `proxy` leaves compression to the \
-             two ends, `tunnel` does not compress.",
+             two ends, `bench` does it as `connect`, though not by default, and `tunnel` not at all.",
         ),
         Part::text(
             "How far a message shrinks tells something of what is in it, also to who sees it \

@@ -51,10 +51,24 @@ pub(super) fn parts() -> Vec<Part> {
              `send_lag` is the time between. A percentile of which there are too few samples is \
              left out. The JSON of `--json` is described by schema/bench.schema.json.",
         ),
+        Part::Section("COMPRESSION"),
+        Part::text(
+            "`--compress` offers to compress messages (see towline-addresses(7)). A server that does not \
+             grant it is measured without; the report says what was agreed on with how many \
+             connections. Bytes of payload are counted as they are before they are compressed and after \
+             they are inflated, `wire_sent` and `wire_received` are what that was on the wire in the \
+             measured part, with the heads of frames. CPU time of this client includes compressing and \
+             inflating, which may well be what limits it.",
+        ),
+        Part::text(
+            "Messages of a `--size` are alike but for their stamps. Where messages refer to those before \
+             them, they shrink to a few bytes; with `--payload-file` or `--replay` they are like your \
+             own.",
+        ),
         Part::Section("COMPARISONS"),
         Part::text(
             "`bench compare` and `--baseline` take two runs that asked for the same: mode, workload, \
-             schemes, rate, connections, payload, threads. The percentiles of single seconds are taken \
+             schemes, rate, connections, payload, compression, threads. The percentiles of single seconds are taken \
              as samples, and the change of their mean is told with 99% confidence (a bootstrap). A \
              change is noise if it may be none, and a regression if all of that interval is beyond \
              the percentage of `--fail-on-regression`. It takes 8 seconds of each run, and in each of \

@@ -14,7 +14,7 @@ use tokio::task::coop;
 
 use crate::cli::value::Compress;
 use crate::context;
-use crate::duplex::{ByteStream, Close, Io};
+use crate::duplex::{ByteStream, Close, Io, Wire};
 use crate::error::{Error, Result};
 use codec::{Compressor, Inflater};
 use inbound::{Inbound, Step};
@@ -26,7 +26,8 @@ mod inbound;
 mod outbound;
 mod terms;
 
-pub(super) use terms::{FIELD, Grant, grant, granted, offer};
+pub(crate) use terms::FIELD;
+pub(super) use terms::{Grant, grant, granted, offer};
 pub use terms::{Terms, Window};
 
 /// How much is read at once, in bytes.
@@ -75,6 +76,7 @@ pub fn over(
     ByteStream::other(Deflated {
         stream,
         inbound: Inbound::new(inflater, end == End::Server, limits),
+        wire: Wire { read: early.len() as u64, written: 0 },
         input: early.into(),
         outbound: Outbound::new(Compressor::new(compress.level(), ours.bits, ours.kept)),
         output: Vec::new(),
@@ -85,6 +87,7 @@ pub fn over(
 
 struct Deflated {
     stream: ByteStream,
+    wire: Wire,
     inbound: Inbound,
     /// What was read and not looked at.
     input: BytesMut,
@@ -102,7 +105,10 @@ impl Deflated {
             let rest = &self.output[self.written..];
             match ready!(Pin::new(&mut self.stream).poll_write(cx, rest))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                written => self.written += written,
+                written => {
+                    self.written += written;
+                    self.wire.written += written as u64;
+                }
             }
         }
         (self.output, self.written) = (Vec::new(), 0);
@@ -144,6 +150,7 @@ impl AsyncRead for Deflated {
                     ready!(Pin::new(&mut this.stream).poll_read(cx, &mut part))?;
                     let len = part.filled().len();
                     buf.advance(len);
+                    this.wire.read += len as u64;
                     this.inbound.passed(len);
                     break;
                 }
@@ -158,6 +165,7 @@ impl AsyncRead for Deflated {
                     if read.filled().is_empty() {
                         break;
                     }
+                    this.wire.read += read.filled().len() as u64;
                     this.input.extend_from_slice(read.filled());
                 }
             }
@@ -184,6 +192,7 @@ impl AsyncWrite for Deflated {
         let taken = if passes > 0 {
             let written = ready!(Pin::new(&mut this.stream).poll_write(cx, &buf[..passes]))?;
             this.outbound.passed(written);
+            this.wire.written += written as u64;
             written
         } else {
             let taken = this.outbound.take(buf, &mut this.output).map_err(io::Error::other)?;
@@ -231,6 +240,10 @@ impl Io for Deflated {
 
     fn endless(&self) -> bool {
         self.stream.endless()
+    }
+
+    fn wire(&self) -> Option<Wire> {
+        Some(self.wire)
     }
 }
 

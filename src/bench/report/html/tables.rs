@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{escaped, micros};
 use crate::bench::report::baseline::signed;
 use crate::bench::report::measured::LEVELS;
-use crate::bench::report::text::row_name;
+use crate::bench::report::text::{compressing, row_name};
 use crate::bench::report::unit::{self, moment};
 use crate::bench::report::{Comparison, Report, Step, Trend, Validity};
 use crate::bench::tally::Metric;
@@ -89,6 +89,25 @@ pub(super) fn errors(report: &Report) -> String {
     words("Errors", &["", "count", "the first of them"], &rows.collect::<Vec<_>>())
 }
 
+pub(super) fn compression(report: &Report) -> String {
+    let Some(compression) = &report.measured.compression else { return String::new() };
+    let shown = compression.shown().into_iter();
+    let mut rows: Vec<_> =
+        shown.map(|(terms, connections)| vec![terms.to_owned(), connections]).collect();
+    let bytes = |bytes: u64| unit::bytes(bytes as f64);
+    if !compression.agreed.is_empty() {
+        let counts = &report.measured.counts;
+        for (what, sent, received) in [
+            ("payload", counts.bytes_sent, counts.bytes_received),
+            ("on the wire", compression.wire_sent, compression.wire_received),
+        ] {
+            let moved = format!("{} sent, {} received", bytes(sent), bytes(received));
+            rows.push(vec![what.to_owned(), moved]);
+        }
+    }
+    words("Compression", &["", ""], &rows)
+}
+
 pub(super) fn config(report: &Report) -> String {
     let fields = serde_json::to_value(&report.config).unwrap_or_default();
     let fields = fields.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
@@ -104,7 +123,8 @@ pub(super) fn config(report: &Report) -> String {
         format!("{} on {} cores", client.threads, client.cores),
     ]);
     if let Some(cost) = client.cpu_us_per_message {
-        rows.push(vec!["client CPU a message".into(), unit::time(cost)]);
+        let cost = format!("{}{}", unit::time(cost), compressing(report));
+        rows.push(vec!["client CPU a message".into(), cost]);
     }
     if let Some(rss) = client.max_rss {
         rows.push(vec!["client memory".into(), unit::bytes(rss as f64)]);

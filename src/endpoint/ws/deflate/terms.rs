@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::http::Fields;
 
 /// The field in which extensions are offered and granted.
-pub(in crate::endpoint::ws) const FIELD: &str = "Sec-WebSocket-Extensions";
+pub(crate) const FIELD: &str = "Sec-WebSocket-Extensions";
 
 const NAME: &str = "permessage-deflate";
 
