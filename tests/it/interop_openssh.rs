@@ -44,7 +44,8 @@ impl Ssh {
         let sshd = format!("exec:{} -i -f {path}/sshd_config", sshd.display());
         let server = Towline::serve(listen.iter().copied().chain([&*sshd]));
         let user = Command::new("id").arg("-un").output().unwrap().stdout;
-        let proxy = format!("{} connect {}", env!("CARGO_BIN_EXE_towline"), proxy(&server));
+        // sshd says 255 of every client that leaves, which may be heard before ssh ends its proxy.
+        let proxy = format!("{} connect -q {}", env!("CARGO_BIN_EXE_towline"), proxy(&server));
         let options = [
             format!("User={}", String::from_utf8(user).unwrap().trim()),
             format!("IdentityFile={path}/key"),
