@@ -58,6 +58,46 @@ pub enum ByteStream {
     Other(Box<dyn Io>),
 }
 
+/// What an [`Io`] that stands on another stream says of itself: the same as that, which is in a field.
+macro_rules! as_below {
+    ($field:ident) => {
+        fn abort(&mut self, why: &$crate::error::Error) {
+            self.$field.abort(why);
+        }
+
+        fn poll_finish(
+            &mut self,
+            cx: &mut ::std::task::Context<'_>,
+        ) -> ::std::task::Poll<$crate::error::Result<()>> {
+            self.$field.poll_finish(cx)
+        }
+
+        fn poll_left(
+            &mut self,
+            cx: &mut ::std::task::Context<'_>,
+        ) -> ::std::task::Poll<$crate::error::Result<$crate::duplex::Close>> {
+            self.$field.poll_left(cx)
+        }
+
+        fn poll_deaf(
+            &mut self,
+            cx: &mut ::std::task::Context<'_>,
+        ) -> ::std::task::Poll<$crate::error::Error> {
+            self.$field.poll_deaf(cx)
+        }
+
+        fn check(&mut self, cx: &mut ::std::task::Context<'_>) -> $crate::error::Result<()> {
+            self.$field.check(cx)
+        }
+
+        fn endless(&self) -> bool {
+            self.$field.endless()
+        }
+    };
+}
+
+pub(crate) use as_below;
+
 /// A stream of whole messages, boxed once per connection.
 pub type MessageStream = Box<dyn MessageIo>;
 

@@ -7,8 +7,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::duplex::{ByteStream, Close, Io};
-use crate::error::{Error, Result};
+use crate::duplex::{ByteStream, Io, as_below};
 
 impl ByteStream {
     /// Puts back what was read past the end of a handshake. A socket stays one if that is nothing.
@@ -75,29 +74,7 @@ impl AsyncWrite for Prefixed {
 }
 
 impl Io for Prefixed {
-    fn abort(&mut self, why: &Error) {
-        self.stream.abort(why);
-    }
-
-    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.stream.poll_finish(cx)
-    }
-
-    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<Result<Close>> {
-        self.stream.poll_left(cx)
-    }
-
-    fn poll_deaf(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
-        self.stream.poll_deaf(cx)
-    }
-
-    fn check(&mut self, cx: &mut Context<'_>) -> Result<()> {
-        self.stream.check(cx)
-    }
-
-    fn endless(&self) -> bool {
-        self.stream.endless()
-    }
+    as_below!(stream);
 }
 
 #[cfg(test)]

@@ -14,8 +14,7 @@ use tokio::task::coop;
 
 use crate::cli::value::Compress;
 use crate::context;
-use crate::duplex::{ByteStream, Close, Io, Wire};
-use crate::error::{Error, Result};
+use crate::duplex::{ByteStream, Io, Wire, as_below};
 use codec::{Compressor, Inflater};
 use inbound::{Inbound, Step};
 use outbound::Outbound;
@@ -218,29 +217,7 @@ impl AsyncWrite for Deflated {
 }
 
 impl Io for Deflated {
-    fn abort(&mut self, why: &Error) {
-        self.stream.abort(why);
-    }
-
-    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.stream.poll_finish(cx)
-    }
-
-    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<Result<Close>> {
-        self.stream.poll_left(cx)
-    }
-
-    fn poll_deaf(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
-        self.stream.poll_deaf(cx)
-    }
-
-    fn check(&mut self, cx: &mut Context<'_>) -> Result<()> {
-        self.stream.check(cx)
-    }
-
-    fn endless(&self) -> bool {
-        self.stream.endless()
-    }
+    as_below!(stream);
 
     fn wire(&self) -> Option<Wire> {
         Some(self.wire)

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::head::Head;
 use super::*;
-use crate::error::Kind;
+use crate::error::{Error, Kind};
 
 const TEXT: u8 = 0x81;
 const RSV1: u8 = 0x40;
