@@ -50,10 +50,11 @@ pub(super) async fn serve(front: Box<Front>, handshake: &Handshake, current: &Ar
             let Asked { request, reply } = asked;
             let proxy = current.now();
             let is_websocket = request.as_ref().is_ok_and(Request::is_websocket);
-            let place = match own.try_acquire_owned() {
-                _ if !is_websocket => Some(Place { _of_all: None, seat: None }),
-                Ok(own) => Some(Place { _of_all: Some(own), seat: None }),
-                Err(_) => proxy.cx.peers.place().map(|place| {
+            // A plain request does not hold for a moment what a WebSocket could have.
+            let place = match is_websocket.then(|| own.try_acquire_owned()) {
+                None => Some(Place { _of_all: None, seat: None }),
+                Some(Ok(own)) => Some(Place { _of_all: Some(own), seat: None }),
+                Some(Err(_)) => proxy.cx.peers.place().map(|place| {
                     let seat = proxy.seat(from);
                     Place { _of_all: Some(place), seat }
                 }),
