@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import tempfile
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import harness
 import load
-from harness import GIB, MIB, NULL, PIPE, Process
+from harness import GIB, MIB, NULL, PIPE, Failure, Process
 from harness import by_usage, expect, free_port, hash_of, in_turns, limit, peer, progress
 from harness import wait_for_listener, whole
 
@@ -22,6 +23,23 @@ COPIED_KIB = 256
 # The size of a line that `peers lines` makes, with its newline.
 LINE = 64
 IDLE_PEERS = 5000
+MESSAGE = 64 << 10
+
+# Of `path_echo`: connections, size, kind, how many messages.
+ECHOES = [
+    (100, 16, "binary", 400_000),
+    (100, 128, "binary", 400_000),
+    (100, 128, "text", 400_000),
+    (100, 1024, "binary", 300_000),
+    (100, 4096, "binary", 200_000),
+    (100, 4096, "text", 200_000),
+    (100, 64 << 10, "binary", 20_000),
+    (10, 1 << 20, "binary", 1_000),
+    (10, 1 << 20, "text", 1_000),
+    (1, 128, "binary", 50_000),
+    (1_000, 128, "binary", 300_000),
+    (9_000, 128, "binary", 300_000),
+]
 ECHO_PEERS = 100
 
 
@@ -34,22 +52,25 @@ def towline_serve(*args):
 
 
 def plain_echo(*read_buffer):
-    server = peer("echo", *read_buffer, stdin=NULL)
-    return server, server.port()
+    return listening(peer("echo", *read_buffer, stdin=NULL))
 
 
-def websocat_mirror():
+def websocat_server(target):
     port = free_port()
-    server = Process(harness.WEBSOCAT, "-b", f"ws-l:127.0.0.1:{port}", "mirror:", stdin=NULL, stderr=NULL)
+    server = Process(harness.WEBSOCAT, "-b", f"ws-l:127.0.0.1:{port}", target, stdin=NULL, stderr=NULL)
     wait_for_listener(port)
     return server, port
+
+
+def listening(server):
+    return server, server.port()
 
 
 ECHO_SERVERS = {
     "towline serve echo:": lambda: towline_serve("ws://127.0.0.1:0", "echo:"),
     "tokio-tungstenite": plain_echo,
     "tokio-tungstenite, 8 KiB read buffer": lambda: plain_echo(8 << 10),
-    "websocat mirror:": websocat_mirror,
+    "websocat mirror:": lambda: websocat_server("mirror:"),
 }
 
 
@@ -76,7 +97,10 @@ def pipe(options, tables):
         {"towline connect --frame raw": towline, "websocat -b": [harness.WEBSOCAT, "-b"]},
         up,
     )
-    tables.show("pipe: stdin to a WebSocket", head, by_usage(ups, size / GIB))
+    alone = in_turns(options.runs, {"the pipe alone": size}, pipe_alone)["the pipe alone"]
+    rows = by_usage(ups, size / GIB)
+    rows.append(["the pipe alone, to a hash", "", "", f"{alone['wall'] / (size / GIB):.2f}", ""])
+    tables.show("pipe: stdin to a WebSocket", head, rows)
     downs = in_turns(
         options.runs,
         {"towline connect --frame raw": towline, "websocat -b -E": [harness.WEBSOCAT, "-b", "-E"]},
@@ -123,6 +147,14 @@ def lines(options, tables):
     tables.show(f"lines: {count:,} messages, each a line of stdout", head, by_usage(downs, per))
     for medians in (ups, downs):
         limit("peak memory of towline connect", medians["towline connect"]["peak"], PIPE_PEAK_MIB, "MiB")
+
+
+def pipe_alone(size):
+    """`peers data SIZE | peers digest`: no client can be faster than what feeds and checks it"""
+    with peer("data", size) as near, peer("digest", stdin=near.popen.stdout) as far:
+        near.popen.stdout.close()
+        far.line()
+        return far.usage()
 
 
 def through_stdin(command, payload, sink, want):
@@ -248,6 +280,46 @@ def traced(size):
     return (sum(spliced) // 2, len(spliced)), (sum(copied), len(copied))
 
 
+def bridge(options, tables):
+    """1 GiB through a server between a WebSocket and TCP, each way, in messages of 64 KiB.
+
+    wstunnel is in no registry; the bridge on fastwebsockets does what it does, and with its library."""
+    size = int(GIB * options.scale)
+    head = ["", "MiB/s", "ratio", "CPU s/GiB", "ratio", "peak MiB"]
+
+    def up(start):
+        with peer("flow", "tcp-sink", size) as far:
+            server, port = start(far.port())
+            with server, peer("flow", "ws-source", size, port, MESSAGE):
+                return through(server, far)
+
+    def down(start):
+        with peer("flow", "tcp-source", size) as far:
+            server, port = start(far.port())
+            with server, peer("flow", "ws-sink", size, port) as near:
+                return through(server, near)
+
+    def through(server, checker):
+        rate = size / MIB / json.loads(checker.line())["seconds"]
+        server.look()
+        return {"rate": rate, "cpu": server.cpu() / (size / GIB), "peak": server.peak_kib / 1024}
+
+    bridges = {
+        "towline serve ws: tcp:": lambda far: towline_serve("ws://127.0.0.1:0", f"tcp://127.0.0.1:{far}"),
+        "fastwebsockets, as wstunnel": lambda far: listening(peer("bridge", far)),
+        "websocat -b ws-l: tcp:": lambda far: websocat_server(f"tcp:127.0.0.1:{far}"),
+    }
+    for title, measure in (("a WebSocket to TCP", up), ("TCP to a WebSocket", down)):
+        medians = in_turns(options.runs, bridges, measure)
+        first = next(iter(medians.values()))
+        rows = [
+            [name, f"{it['rate']:.0f}", f"{it['rate'] / first['rate']:.2f}"]
+            + [f"{it['cpu']:.2f}", f"{it['cpu'] / first['cpu']:.2f}", f"{it['peak']:.1f}"]
+            for name, it in medians.items()
+        ]
+        tables.show(f"bridge: {title}, messages of 64 KiB", head, rows)
+
+
 def echo(options, tables):
     """100 WebSockets that send a message, wait for it to come back, and send the next."""
     rounds = max(1, int(3000 * options.scale))
@@ -275,34 +347,100 @@ def echo(options, tables):
         tables.show(title, head, rows)
 
 
+def driven(start, connections, size, count, *kind):
+    """CPU time of a server for each message that a client of the least cost has back from it."""
+    server, port = start()
+    with server:
+        before = server.cpu()
+        client = [load.floor(), "drive", port, connections, size, 1, count, *kind]
+        with Process(*client, stdin=NULL, stdout=PIPE) as run:
+            said = json.loads(run.line())
+        expect("messages", said["messages"], count)
+        return {"cpu": (server.cpu() - before) / count * 1e6, "rate": count / said["wall_s"]}
+
+
 def path_echo(options, tables):
     """CPU time for each echoed message, beside a server that does nothing else; one client drives both."""
+    contestants = {
+        "floor": load.floor_server,
+        "towline": lambda: towline_serve("ws://127.0.0.1:0", "echo:"),
+    }
     rows = []
-    for size, count in [(128, 400_000), (4096, 200_000)]:
-        count = max(ECHO_PEERS, int(count * options.scale))
+    for connections, size, kind, count in ECHOES:
+        count = max(connections, int(count * options.scale))
 
-        def drive(start, size=size, count=count):
-            server, port = start()
-            with server:
-                before = server.cpu()
-                client = [load.floor(), "drive", port, ECHO_PEERS, size, 1, count]
-                with Process(*client, stdin=NULL, stdout=PIPE) as run:
-                    said = json.loads(run.line())
-                expect("messages", said["messages"], count)
-                cpu = server.cpu() - before
-            return {"cpu": cpu / count * 1e6, "rate": count / said["wall_s"]}
+        def echoed(start, connections=connections, size=size, kind=kind, count=count):
+            return driven(start, connections, size, count, *(["text"] if kind == "text" else []))
 
-        contestants = {
-            "floor": load.floor_server,
-            "towline serve echo:": lambda: towline_serve("ws://127.0.0.1:0", "echo:"),
-        }
-        taken = in_turns(options.runs, contestants, drive)
-        rows += [
-            [f"{name}, {size} B", f"{it['cpu']:.2f}", f"{it['cpu'] / taken['floor']['cpu']:.2f}", f"{it['rate']:,.0f}"]
-            for name, it in taken.items()
-        ]
-    head = [f"{ECHO_PEERS} connections, 1 in flight", "CPU µs/message", "ratio", "messages/s"]
+        taken = in_turns(options.runs, contestants, echoed)
+        floor, towline = taken["floor"], taken["towline"]
+        rows.append(
+            [f"{connections:,} x {size:,} B, {kind}", f"{floor['cpu']:.2f}", f"{towline['cpu']:.2f}"]
+            + [f"{towline['cpu'] / floor['cpu']:.2f}", f"{floor['rate']:,.0f}", f"{towline['rate']:,.0f}"]
+        )
+    head = ["connections, 1 in flight", "floor, CPU µs/message", "towline", "ratio", "floor, messages/s", "towline"]
     tables.show("path_echo: what an echoed message costs the server", head, rows)
 
 
-BENCHMARKS = [pipe, lines, idle, splice, echo, path_echo]
+def path_join(options, tables):
+    """CPU time of a server between two connections for each message that goes there and back."""
+    rows = []
+    for size, count in [(128, 200_000), (4096, 100_000)]:
+        count = max(ECHO_PEERS, int(count * options.scale))
+        for far, mode in (("ws", "serve"), ("tcp", "bytes")):
+
+            def joined(start, far=far, mode=mode, size=size, count=count):
+                target, port = load.floor_server(mode=mode)
+                with target:
+                    url = f"{far}://127.0.0.1:{port}"
+                    return driven(lambda: start(url), ECHO_PEERS, size, count)
+
+            contestants = {
+                "towline serve ws:": lambda url: towline_serve("ws://127.0.0.1:0", url),
+                "websocat -b ws-l:": lambda url: websocat_server(url.replace("tcp://", "tcp:")),
+            }
+            taken = in_turns(options.runs, contestants, joined)
+            first = taken["towline serve ws:"]["cpu"]
+            rows += [
+                [f"{name} {far}:, {size} B", f"{it['cpu']:.2f}", f"{it['cpu'] / first:.2f}", f"{it['rate']:,.0f}"]
+                for name, it in taken.items()
+            ]
+    head = [f"{ECHO_PEERS} connections, 1 in flight", "CPU µs/message", "ratio", "messages/s"]
+    tables.show("path_join: what a message there and back costs between two", head, rows)
+
+
+def path_calls(options, tables):
+    """User instructions for each echoed message, which do not depend on what else a machine does."""
+    if not shutil.which("valgrind"):
+        raise Failure("path_calls needs valgrind; apt-get install valgrind")
+    contestants = {
+        "floor": [load.floor(), "serve"],
+        "towline": [harness.TOWLINE, "serve", "ws://127.0.0.1:0", "echo:"],
+    }
+    rows = []
+    for size, kind in [(16, "binary"), (128, "binary"), (128, "text"), (4096, "binary"), (4096, "text"), (65536, "binary")]:
+        counts = []
+        for name, command in contestants.items():
+            # What starting takes is in both, and goes.
+            few, many = (instructions(command, name == "towline", size, kind, n) for n in (500, 2500))
+            counts.append((many - few) / 2000)
+        rows.append([f"{size:,} B, {kind}", *(f"{it:,.0f}" for it in counts)])
+    tables.show("path_calls: user instructions for an echoed message", ["10 connections", "floor", "towline"], rows)
+
+
+def instructions(command, on_stderr, size, kind, count):
+    progress(f"callgrind: {Path(command[0]).name}, {size} B, {kind}, {count} messages")
+    with tempfile.NamedTemporaryFile("r") as log:
+        tool = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", f"--log-file={log.name}"]
+        pipes = {"stdout": NULL, "stderr": PIPE} if on_stderr else {"stdout": PIPE}
+        with Process(*tool, *command, stdin=NULL, **pipes) as server:
+            port = server.port("stderr" if on_stderr else "stdout")
+            client = [load.floor(), "drive", port, 10, size, 1, count]
+            with Process(*client, *(["text"] if kind == "text" else []), stdin=NULL, stdout=PIPE) as run:
+                expect("messages", json.loads(run.line())["messages"], count)
+            os.kill(server.pid, signal.SIGTERM)
+            server.popen.wait()
+        return int(re.search(r"Collected : (\d+)", log.read()).group(1))
+
+
+BENCHMARKS = [pipe, lines, idle, splice, bridge, echo, path_echo, path_join, path_calls]

@@ -78,7 +78,7 @@ whole\t'All of the input is one message'
 blank\t'An empty line separates messages'
 len\t'A 32 bit big-endian length stands before each message'
 json\t'One JSON object a line, lossless: types, control messages, names, times'
-raw\t'No boundaries: what one read returns is one message'"
+raw\t'No boundaries: what one read returns is one message, of 64 KiB at the most'"
 complete -c towline -n "__fish_towline_using_subcommand connect" -l linger -d 'When the input has ended, go on until nothing was received for this long; `inf` never gives up' -r
 complete -c towline -n "__fish_towline_using_subcommand connect" -l idle-timeout -d 'End a join that has been quiet for this long [default: never]' -r
 complete -c towline -n "__fish_towline_using_subcommand connect" -l max-message -d 'The largest message in either direction; a larger one is answered with Close 1009' -r
@@ -182,7 +182,7 @@ whole\t'All of the input is one message'
 blank\t'An empty line separates messages'
 len\t'A 32 bit big-endian length stands before each message'
 json\t'One JSON object a line, lossless: types, control messages, names, times'
-raw\t'No boundaries: what one read returns is one message'"
+raw\t'No boundaries: what one read returns is one message, of 64 KiB at the most'"
 complete -c towline -n "__fish_towline_using_subcommand serve" -l linger -d 'When the input has ended, go on until nothing was received for this long; `inf` never gives up' -r
 complete -c towline -n "__fish_towline_using_subcommand serve" -l idle-timeout -d 'End a join that has been quiet for this long [default: never]' -r
 complete -c towline -n "__fish_towline_using_subcommand serve" -l max-message -d 'The largest message in either direction; a larger one is answered with Close 1009' -r
@@ -295,7 +295,7 @@ whole\t'All of the input is one message'
 blank\t'An empty line separates messages'
 len\t'A 32 bit big-endian length stands before each message'
 json\t'One JSON object a line, lossless: types, control messages, names, times'
-raw\t'No boundaries: what one read returns is one message'"
+raw\t'No boundaries: what one read returns is one message, of 64 KiB at the most'"
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l linger -d 'When the input has ended, go on until nothing was received for this long; `inf` never gives up' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l idle-timeout -d 'End a join that has been quiet for this long [default: never]' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-message -d 'The largest message in either direction; a larger one is answered with Close 1009' -r
@@ -379,7 +379,7 @@ whole\t'All of the input is one message'
 blank\t'An empty line separates messages'
 len\t'A 32 bit big-endian length stands before each message'
 json\t'One JSON object a line, lossless: types, control messages, names, times'
-raw\t'No boundaries: what one read returns is one message'"
+raw\t'No boundaries: what one read returns is one message, of 64 KiB at the most'"
 complete -c towline -n "__fish_towline_using_subcommand tunnel" -l linger -d 'When the input has ended, go on until nothing was received for this long; `inf` never gives up' -r
 complete -c towline -n "__fish_towline_using_subcommand tunnel" -l idle-timeout -d 'End a join that has been quiet for this long [default: never]' -r
 complete -c towline -n "__fish_towline_using_subcommand tunnel" -l max-message -d 'The largest message in either direction; a larger one is answered with Close 1009' -r

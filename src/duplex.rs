@@ -307,6 +307,15 @@ impl Message {
             Body::Close(close) => close.reason.as_bytes(),
         }
     }
+
+    /// The same, without a copy.
+    pub fn into_payload(self) -> Bytes {
+        match self.body {
+            Body::Text(text) => text.into(),
+            Body::Binary(data) | Body::Ping(data) | Body::Pong(data) => data,
+            Body::Close(close) => close.reason.into(),
+        }
+    }
 }
 
 impl From<Body> for Message {

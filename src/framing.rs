@@ -35,7 +35,7 @@ pub enum Framing {
     Len,
     /// One JSON object a line, lossless: types, control messages, names, times
     Json,
-    /// No boundaries: what one read returns is one message
+    /// No boundaries: what one read returns is one message, of 64 KiB at the most
     #[default]
     Raw,
 }
@@ -68,6 +68,9 @@ pub enum Typing {
     /// Always binary.
     Binary,
 }
+
+/// The longest message that is made where there are no boundaries, in bytes: one that every peer takes.
+const LONGEST_RAW: usize = 64 << 10;
 
 /// How much of a separator, which is up to four bytes, may be here without the rest.
 const PART_OF_SEPARATOR: usize = 3;
@@ -166,7 +169,7 @@ impl Decoder {
     }
 
     fn raw(&self, buf: &mut BytesMut, eof: bool) -> Option<Bytes> {
-        let mut len = buf.len().min(self.max);
+        let mut len = buf.len().min(self.max).min(LONGEST_RAW);
         if self.typing == Typing::Text && !eof {
             // A character may be cut by the end of a read; its rest comes with the next one.
             if let Err(error) = std::str::from_utf8(&buf[..len])
@@ -273,6 +276,11 @@ impl Encoder {
     /// An encoder; the times of the JSON envelope start now.
     pub fn new(framing: Framing) -> Self {
         Self { framing, clock: Clock::start(), warned: false }
+    }
+
+    /// Whether data is written as it is, with nothing before or after it.
+    fn is_bare(&self) -> bool {
+        matches!(self.framing, Framing::Raw | Framing::Whole)
     }
 
     /// Appends a message to `out`. Control messages are written by the JSON framing alone.

@@ -12,6 +12,7 @@ pub mod command;
 pub mod endpoint;
 
 pub mod accept;
+mod buffers;
 pub mod duplex;
 pub mod framing;
 mod prefixed;

@@ -6,7 +6,8 @@
  *   floor delay FROM TO FILE                     answers after FROM to TO µs, evenly spread by their
  *                                                logarithms; when all have left, writes to FILE how
  *                                                many ns each answer was really held back
- *   floor drive PORT CONNECTIONS SIZE WINDOW MESSAGES
+ *   floor bytes                                  echoes TCP, and knows nothing of WebSocket
+ *   floor drive PORT CONNECTIONS SIZE WINDOW MESSAGES [text]
  *                                                WINDOW messages in flight on each connection;
  *                                                prints JSON: messages, CPU and wall seconds
  */
@@ -15,6 +16,7 @@
 #include <errno.h>
 #include <math.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +28,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BUFFER = 1 << 17, EVENTS = 256 };
+/* A frame of 1 MiB fits. */
+enum { BUFFER = (1 << 20) + (1 << 17), EVENTS = 256 };
 
 static uint8_t in[BUFFER], out[2 * BUFFER + (1 << 20)];
 
@@ -96,7 +99,10 @@ static void watch(int epoll, struct peer *p) {
 static void send_all(int fd, const uint8_t *data, size_t len) {
     while (len) {
         ssize_t n = send(fd, data, len, MSG_NOSIGNAL);
-        if (n < 0 && errno == EAGAIN) continue; /* the benchmarks never fill a socket's buffer */
+        if (n < 0 && errno == EAGAIN) {
+            poll(&(struct pollfd){.fd = fd, .events = POLLOUT}, 1, -1);
+            continue;
+        }
         if (n < 0) return;
         data += n, len -= (size_t)n;
     }
@@ -140,25 +146,28 @@ static void mask(uint8_t *data, size_t len, const uint8_t key[4]) {
     for (; i < len; i++) data[i] ^= key[i & 3];
 }
 
+/* Where what was left of a frame is, or else where all read. */
+static uint8_t *buffer(struct peer *p) { return p->have ? p->rest : in; }
+
 /* Reads after what was left; returns all there is, or 0 at the end. */
 static size_t fill(struct peer *p) {
-    if (p->have) memcpy(in, p->rest, p->have);
-    ssize_t n = read(p->fd, in + p->have, BUFFER - p->have);
+    ssize_t n = read(p->fd, buffer(p) + p->have, BUFFER - p->have);
     if (n < 0 && errno == EAGAIN) return p->have ? p->have : (size_t)-1;
     return n <= 0 ? 0 : p->have + (size_t)n;
 }
 
-static void keep(struct peer *p, size_t from, size_t total) {
-    p->have = total - from;
-    if (!p->have) return;
+static void keep(struct peer *p, const uint8_t *from, size_t len) {
+    p->have = len;
+    if (!len || from == p->rest) return;
     if (!p->rest) p->rest = malloc(BUFFER);
-    memcpy(p->rest, in + from, p->have);
+    memmove(p->rest, from, len);
 }
 
 static int greet(struct peer *p, size_t total) {
-    in[total < BUFFER ? total : BUFFER - 1] = 0;
-    char *end = strstr((char *)in, "\r\n\r\n"), *key = strcasestr((char *)in, "\r\nSec-WebSocket-Key:");
-    if (!end || !key) return keep(p, 0, total), 1;
+    uint8_t *data = buffer(p);
+    data[total < BUFFER ? total : BUFFER - 1] = 0;
+    char *end = strstr((char *)data, "\r\n\r\n"), *key = strcasestr((char *)data, "\r\nSec-WebSocket-Key:");
+    if (!end || !key) return keep(p, data, total), 1;
     key += 20;
     while (*key == ' ') key++;
     char accept[29], answer[200];
@@ -175,8 +184,9 @@ static int echo(struct peer *p) {
     if (total == (size_t)-1) return 1;
     if (!total) return 0;
     if (!p->open) return greet(p, total);
-    while ((len = frame(in + used, total - used, &at))) {
-        uint8_t *f = in + used, opcode = f[0] & 15;
+    uint8_t *data = buffer(p);
+    while ((len = frame(data + used, total - used, &at))) {
+        uint8_t *f = data + used, opcode = f[0] & 15;
         mask(f + at, len - at, f + at - 4);
         if (opcode == 9) f[0] = 0x8a;
         made += head(out + made, f[0], len - at, 0);
@@ -185,8 +195,15 @@ static int echo(struct peer *p) {
         if (opcode == 8) { send_all(p->fd, out, made); return 0; }
     }
     if (made) send_all(p->fd, out, made);
-    keep(p, used, total);
+    keep(p, data + used, total - used);
     return 1;
+}
+
+static int echo_bytes(struct peer *p) {
+    size_t total = fill(p);
+    if (total == (size_t)-1) return 1;
+    send_all(p->fd, in, total);
+    return total > 0;
 }
 
 static int64_t ns(void) {
@@ -231,7 +248,7 @@ static int welcome(int epoll, int listener) {
     return count;
 }
 
-static _Noreturn void serve(int64_t length, int64_t every) {
+static _Noreturn void serve(int64_t length, int64_t every, int (*answer)(struct peer *)) {
     int epoll = epoll_create1(0), listener = listening(epoll);
     int64_t start = 0;
     for (;;) {
@@ -243,7 +260,7 @@ static _Noreturn void serve(int64_t length, int64_t every) {
             struct peer *p = events[i].data.ptr;
             if (p == &self) {
                 welcome(epoll, listener);
-            } else if (!echo(p)) {
+            } else if (!answer(p)) {
                 close(p->fd);
                 free(p->rest);
                 free(p);
@@ -296,8 +313,9 @@ static int take(struct peer *p, size_t *drawn, double from, double to) {
     if (total == (size_t)-1) return 1;
     if (!total) return 0;
     if (!p->open) return greet(p, total);
-    while ((len = frame(in + used, total - used, &at))) {
-        uint8_t *f = in + used, opcode = f[0] & 15;
+    uint8_t *data = buffer(p);
+    while ((len = frame(data + used, total - used, &at))) {
+        uint8_t *f = data + used, opcode = f[0] & 15;
         struct held h = {.came = came, .due = came, .peer = p};
         if (len - at > sizeof h.frame - 4) die("a message that is too long");
         mask(f + at, len - at, f + at - 4);
@@ -308,7 +326,7 @@ static int take(struct peer *p, size_t *drawn, double from, double to) {
         h.due += (int64_t)(1000 * delay_of((*drawn)++, from, to));
         hold(h);
     }
-    keep(p, used, total);
+    keep(p, data + used, total - used);
     return 1;
 }
 
@@ -350,8 +368,8 @@ static uint32_t random32(void) {
     return (uint32_t)state;
 }
 
-static size_t put(uint8_t *to, const uint8_t *payload, size_t size) {
-    size_t n = head(to, 0x82, size, 128);
+static size_t put(uint8_t *to, uint8_t first, const uint8_t *payload, size_t size) {
+    size_t n = head(to, first, size, 128);
     uint32_t key = random32();
     memcpy(to + n, &key, 4);
     memcpy(to + n + 4, payload, size);
@@ -361,7 +379,7 @@ static size_t put(uint8_t *to, const uint8_t *payload, size_t size) {
 
 static double seconds(struct timeval t) { return (double)t.tv_sec + (double)t.tv_usec / 1e6; }
 
-static int drive(int port, int connections, size_t size, int window, long messages) {
+static int drive(int port, int connections, size_t size, int window, long messages, uint8_t first) {
     int epoll = epoll_create1(0);
     uint8_t *payload = malloc(size + 1);
     memset(payload, 'x', size);
@@ -390,7 +408,7 @@ static int drive(int port, int connections, size_t size, int window, long messag
     long sent = 0, received = 0;
     for (int i = 0; i < connections; i++) {
         size_t made = 0;
-        for (int j = 0; j < window && sent < messages; j++, sent++) made += put(out + made, payload, size);
+        for (int j = 0; j < window && sent < messages; j++, sent++) made += put(out + made, first, payload, size);
         send_all(peers[i]->fd, out, made);
     }
     while (received < messages) {
@@ -400,12 +418,13 @@ static int drive(int port, int connections, size_t size, int window, long messag
             struct peer *p = events[i].data.ptr;
             size_t total = fill(p), used = 0, made = 0, at, len;
             if (!total) die("the server has gone");
-            while ((len = frame(in + used, total - used, &at))) {
+            uint8_t *data = buffer(p);
+            while ((len = frame(data + used, total - used, &at))) {
                 used += len, received++;
-                if (sent < messages) made += put(out + made, payload, size), sent++;
+                if (sent < messages) made += put(out + made, first, payload, size), sent++;
             }
             if (made) send_all(p->fd, out, made);
-            keep(p, used, total);
+            keep(p, data + used, total - used);
         }
     }
     clock_gettime(CLOCK_MONOTONIC, &t1);
@@ -417,11 +436,14 @@ static int drive(int port, int connections, size_t size, int window, long messag
 }
 
 int main(int argc, char **argv) {
-    if (argc == 2 && !strcmp(argv[1], "serve")) serve(0, 1);
-    if (argc == 4 && !strcmp(argv[1], "serve")) serve(atol(argv[2]), atol(argv[3]));
+    if (argc == 2 && !strcmp(argv[1], "serve")) serve(0, 1, echo);
+    if (argc == 2 && !strcmp(argv[1], "bytes")) serve(0, 1, echo_bytes);
+    if (argc == 4 && !strcmp(argv[1], "serve")) serve(atol(argv[2]), atol(argv[3]), echo);
     if (argc == 5 && !strcmp(argv[1], "delay")) return delay(atof(argv[2]), atof(argv[3]), argv[4]);
-    if (argc == 7 && !strcmp(argv[1], "drive"))
-        return drive(atoi(argv[2]), atoi(argv[3]), (size_t)atol(argv[4]), atoi(argv[5]), atol(argv[6]));
-    fprintf(stderr, "floor serve [STALL EVERY] | floor delay FROM TO FILE | floor drive PORT CONNECTIONS SIZE WINDOW MESSAGES\n");
+    if ((argc == 7 || argc == 8) && !strcmp(argv[1], "drive"))
+        return drive(atoi(argv[2]), atoi(argv[3]), (size_t)atol(argv[4]), atoi(argv[5]), atol(argv[6]),
+                     argc == 8 ? 0x81 : 0x82);
+    fprintf(stderr, "floor serve [STALL EVERY] | floor bytes | floor delay FROM TO FILE | "
+                    "floor drive PORT CONNECTIONS SIZE WINDOW MESSAGES [text]\n");
     return 2;
 }

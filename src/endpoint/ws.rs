@@ -17,10 +17,11 @@ mod client;
 pub mod deflate;
 mod frames;
 pub(crate) mod handshake;
+mod head;
 mod http2;
-mod read_ahead;
 mod server;
 mod socket;
+mod wire;
 
 pub(super) use client::Upgraded;
 pub(super) use http2::{ONLY_1 as HTTP_1, SPOKEN as HTTP};

@@ -1,14 +1,14 @@
 //! Bytes seen as messages: cut on the way in, written out in as few writes as they fit into.
 
+use std::io::ErrorKind;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, BytesMut};
 use futures_util::{Sink, Stream};
 use tokio::io::AsyncWrite;
-use tokio_util::io::poll_read_buf;
 
 use super::{Decoder, Encoder};
+use crate::buffers::{BATCH, Intake, LARGE, Outbox};
 use crate::duplex::{ByteStream, Message, MessageIo};
 use crate::error::{Error, Kind, Result};
 
@@ -17,39 +17,24 @@ pub struct Framed {
     bytes: ByteStream,
     decoder: Decoder,
     encoder: Encoder,
-    input: BytesMut,
-    output: BytesMut,
+    input: Intake,
+    output: Outbox,
     eof: bool,
 }
 
 impl Framed {
-    /// What one read asks for, and the backlog at which a writer has to wait.
-    const CHUNK: usize = 64 << 10;
-
     /// Sees `bytes` as messages.
     pub fn new(bytes: ByteStream, decoder: Decoder) -> Self {
         let encoder = Encoder::new(decoder.framing);
-        let (input, output) = (BytesMut::new(), BytesMut::new());
+        let (input, output) = (Intake::default(), Outbox::default());
         Self { bytes, decoder, encoder, input, output, eof: false }
     }
 
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        while !self.output.is_empty() {
-            let written = ready!(Pin::new(&mut self.bytes).poll_write(cx, &self.output));
-            match written.map_err(Error::io)? {
-                0 => {
-                    return Poll::Ready(Err(Error::new(
-                        Kind::Local,
-                        "nothing more can be written",
-                    )));
-                }
-                n => self.output.advance(n),
-            }
-        }
-        if self.output.capacity() > 2 * Self::CHUNK {
-            self.output = BytesMut::new();
-        }
-        Poll::Ready(Ok(()))
+        self.output.poll_write(cx, &mut self.bytes).map_err(|error| match error.kind() {
+            ErrorKind::WriteZero => Error::new(Kind::Local, "nothing more can be written"),
+            _ => Error::io(error),
+        })
     }
 }
 
@@ -59,29 +44,15 @@ impl Stream for Framed {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         loop {
-            if let Some(message) = this.decoder.decode(&mut this.input, this.eof)? {
+            if let Some(message) = this.decoder.decode(this.input.bytes(), this.eof)? {
                 return Poll::Ready(Some(Ok(message)));
             }
             if this.eof {
                 return Poll::Ready(None);
             }
-            if this.input.is_empty() {
-                // An idle stream holds no buffer, and what was handed on is not copied.
-                this.input = BytesMut::new();
-            }
-            this.input.reserve(Self::CHUNK);
-            match poll_read_buf(Pin::new(&mut this.bytes), cx, &mut this.input) {
-                Poll::Ready(Ok(n)) => this.eof = n == 0,
-                Poll::Ready(Err(error)) => {
-                    return Poll::Ready(Some(Err(Error::lost(error))));
-                }
-                Poll::Pending => {
-                    if this.input.is_empty() {
-                        this.input = BytesMut::new();
-                    }
-                    return Poll::Pending;
-                }
-            }
+            this.eof = ready!(this.input.poll_fill(cx, &mut this.bytes)).map_err(Error::lost)? == 0;
+            // Messages are pieces of what was read, and somebody may keep one.
+            this.input.settle(LARGE);
         }
     }
 }
@@ -93,12 +64,16 @@ impl Sink<Message> for Framed {
         if let Poll::Ready(error) = self.bytes.poll_deaf(cx) {
             return Poll::Ready(Err(error));
         }
-        if self.output.len() < Self::CHUNK { Poll::Ready(Ok(())) } else { self.poll_drain(cx) }
+        if self.output.len() < BATCH { Poll::Ready(Ok(())) } else { self.poll_drain(cx) }
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<()> {
         let this = &mut *self;
-        this.encoder.encode(&message, &mut this.output)
+        if message.is_data() && this.encoder.is_bare() {
+            this.output.push(message.into_payload(), this.bytes.is_write_vectored());
+            return Ok(());
+        }
+        this.encoder.encode(&message, this.output.end())
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {

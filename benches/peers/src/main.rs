@@ -11,8 +11,10 @@ use std::process::ExitCode;
 
 use tokio::net::TcpListener;
 
+mod bridge;
 mod clients;
 mod echo;
+mod flow;
 mod payload;
 mod tcp;
 mod trust;
@@ -38,6 +40,12 @@ peers sessions URL COUNT AT_ONCE SIZE ROUNDS
                               connect, make that many round trips and close, COUNT times
 peers tcp-sink [PORT]         count and hash one TCP connection, to PORT or one that comes
 peers tcp-source BYTES [PORT] the same, sending that and waiting for the other end's end
+peers bridge PORT             WebSockets to TCP connections to PORT, on fastwebsockets
+peers flow ws-source BYTES PORT SIZE
+                              send that as a client, in messages of SIZE bytes
+peers flow ws-sink BYTES PORT the same the other way, comparing
+peers flow tcp-source BYTES   send that to the connection that comes
+peers flow tcp-sink BYTES     compare what comes
 ";
 
 #[tokio::main]
@@ -85,6 +93,11 @@ async fn main() -> ExitCode {
             (Ok(n), Ok(port)) => tcp::source(Payload::bytes(n), Some(port)).await,
             _ => Err("not a number".into()),
         },
+        ["bridge", port] => match port.parse() {
+            Ok(port) => bridge::serve(port).await,
+            Err(error) => Err(error.into()),
+        },
+        ["flow", ref rest @ ..] => flow(rest),
         _ => Err(USAGE.into()),
     };
     match outcome {
@@ -93,6 +106,18 @@ async fn main() -> ExitCode {
             eprintln!("peers: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn flow(args: &[&str]) -> Result {
+    match *args {
+        ["ws-source", bytes, port, size] => {
+            flow::ws_source(number(bytes)?, port.parse()?, size.parse()?)
+        }
+        ["ws-sink", bytes, port] => flow::ws_sink(number(bytes)?, port.parse()?),
+        ["tcp-source", bytes] => flow::tcp_source(number(bytes)?),
+        ["tcp-sink", bytes] => flow::tcp_sink(number(bytes)?),
+        _ => Err(USAGE.into()),
     }
 }
 

@@ -9,6 +9,9 @@ use crate::{Result, say};
 /// The size of one piece of [`Payload::bytes`]: what websocat, too, reads and sends at once.
 pub(crate) const CHUNK: usize = 64 << 10;
 
+/// How many bytes at the beginning of a piece are another number each time.
+pub(crate) const STAMP: usize = 8;
+
 /// The size of one line of [`Payload::lines`], with its newline.
 const LINE: usize = 64;
 
@@ -57,7 +60,7 @@ impl Payload {
         } else {
             let len = self.left.min(CHUNK as u64);
             self.left -= len;
-            self.block[..8].copy_from_slice(&self.made.to_le_bytes());
+            self.block[..STAMP].copy_from_slice(&self.made.to_le_bytes());
             len as usize
         };
         self.made += 1;

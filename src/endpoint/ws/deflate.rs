@@ -20,7 +20,6 @@ use inbound::{Inbound, Step};
 use outbound::Outbound;
 
 mod codec;
-mod head;
 mod inbound;
 mod outbound;
 mod terms;

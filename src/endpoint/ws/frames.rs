@@ -1,32 +1,37 @@
-//! The protocol library over a stream that one task polls.
+//! Messages as frames over a stream that one task polls (RFC 6455 section 5).
 //!
-//! Its own adapter to tokio serves a reading and a writing task, with two shared wakers a
-//! connection. A join is one task.
+//! Nearly all messages are one frame with nothing special about it. Those are read and written here,
+//! where they can stay where they were read, be gathered, and cost next to nothing. The protocol
+//! library has all else: control frames, messages in several frames, and whatever is wrong.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::io::{self, ErrorKind};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tokio_tungstenite::tungstenite::{Error as Fault, Message};
 
-use super::read_ahead::ReadAhead;
+use super::head::{self, Head};
+use super::wire::Wire;
+use crate::buffers::BATCH;
 use crate::duplex::ByteStream;
 
-/// What the library allocates for as long as a connection lives, and the most that it takes from a
-/// [`ReadAhead`] at once, in bytes.
+/// What the library allocates for as long as a connection lives, and the most that it reads at once,
+/// in bytes.
 const READ_BUFFER: usize = 1 << 10;
+
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
 
 pub(super) struct Frames {
     library: WebSocketContext,
-    stream: ReadAhead,
-    /// The last large payload. While it is there, the library cannot keep the buffer that it came
-    /// in for what comes next.
-    large: Bytes,
-    /// More may be queued.
-    ready: bool,
+    wire: Wire,
+    role: Role,
+    /// The most bytes that a message may have.
+    max: usize,
+    /// The library may have an answer to give.
+    owes: bool,
     /// Nothing more is read.
     ended: bool,
 }
@@ -34,19 +39,20 @@ pub(super) struct Frames {
 impl Frames {
     /// Takes over a stream after the handshake, with what was read too early, and the most bytes
     /// that a message may have.
-    pub(super) fn new(stream: ByteStream, read: Vec<u8>, role: Role, max: usize) -> Self {
+    pub(super) fn new(stream: ByteStream, read: &[u8], role: Role, max: usize) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(0)
             .max_message_size(Some(max))
             .max_frame_size(Some(max));
         let library = WebSocketContext::from_partially_read(Vec::new(), role, Some(config));
-        let stream = ReadAhead::new(stream, read);
-        Self { library, stream, large: Bytes::new(), ready: true, ended: false }
+        let wire = Wire::new(stream, read);
+        Self { library, wire, role, max, owes: false, ended: false }
     }
 
     /// What is below.
-    pub(super) fn stream(&mut self) -> &mut ReadAhead {
-        &mut self.stream
+    pub(super) fn wire(&mut self) -> &mut Wire {
+        &mut self.wire
     }
 
     /// The next message; None at the end, and after a fault.
@@ -57,17 +63,10 @@ impl Frames {
         if self.ended {
             return Poll::Ready(None);
         }
-        let mut wire = Wire { stream: &mut self.stream, cx, reading: true };
-        let read = self.library.read(&mut wire);
-        self.stream.pause();
-        self.large = match &read {
-            Ok(Message::Text(text)) if text.len() > READ_BUFFER => text.clone().into(),
-            Ok(Message::Binary(data)) if data.len() > READ_BUFFER => data.clone(),
-            _ => Bytes::new(),
-        };
-        match read {
+        let read = self.poll_read(cx);
+        self.wire.pause(read.is_pending());
+        match ready!(read) {
             Ok(message) => Poll::Ready(Some(Ok(message))),
-            Err(fault) if would_block(&fault) => Poll::Pending,
             Err(fault) => {
                 self.ended = true;
                 let over = matches!(fault, Fault::AlreadyClosed | Fault::ConnectionClosed);
@@ -76,49 +75,93 @@ impl Frames {
         }
     }
 
-    /// Ready when another message may be sent.
-    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        match self.ready {
-            true => Poll::Ready(Ok(())),
-            false => self.poll_write_out(cx),
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, Fault>> {
+        if self.owes {
+            match self.library.flush(&mut self.wire.view(cx, true)) {
+                Err(fault) if would_block(&fault) => {}
+                outcome => {
+                    outcome?;
+                    self.owes = false;
+                }
+            }
+        }
+        if self.library.can_read() {
+            let masked = self.role == Role::Server;
+            let max = self.max as u64;
+            let ours = |head: &Head| {
+                head.is_plain_message() && head.key.is_some() == masked && head.len <= max
+            };
+            if let Some((head, payload)) = ready!(self.wire.poll_frame(cx, ours))? {
+                return Poll::Ready(message(head, payload));
+            }
+        }
+        // It also knows what an end means here.
+        match self.library.read(&mut self.wire.view(cx, true)) {
+            Err(fault) if would_block(&fault) => Poll::Pending,
+            read => {
+                self.owes = true;
+                Poll::Ready(read)
+            }
         }
     }
 
-    /// Queues a message. What is queued beyond the library's measure is written, if it can be
-    /// written at once: whoever waits, waits in [`Self::poll_ready`] or [`Self::poll_flush`].
+    /// Ready when another message may be sent.
+    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        match self.wire.outbox.len() < BATCH {
+            true => Poll::Ready(Ok(())),
+            false => self.wire.poll_write(cx).map_err(Fault::Io),
+        }
+    }
+
+    /// Queues a message: whoever waits until it is written, waits in [`Self::poll_ready`] or
+    /// [`Self::poll_flush`].
     pub(super) fn start_send(&mut self, message: Message) -> Result<(), Fault> {
-        let cx = &mut Context::from_waker(Waker::noop());
-        let mut wire = Wire { stream: &mut self.stream, cx, reading: false };
-        match self.library.write(&mut wire, message) {
-            Err(fault) if would_block(&fault) => {
-                self.ready = false;
-                Ok(())
-            }
-            outcome => {
-                self.ready = true;
-                outcome
+        match message {
+            Message::Text(text) if self.library.can_write() => self.put(TEXT, text.into()),
+            Message::Binary(data) if self.library.can_write() => self.put(BINARY, data),
+            message => {
+                let cx = &mut Context::from_waker(Waker::noop());
+                match self.library.write(&mut self.wire.view(cx, false), message) {
+                    Err(fault) if would_block(&fault) => Ok(()),
+                    outcome => outcome,
+                }
             }
         }
+    }
+
+    fn put(&mut self, opcode: u8, payload: Bytes) -> Result<(), Fault> {
+        let key = match self.role {
+            Role::Server => None,
+            Role::Client => Some(head::key().map_err(io::Error::other)?),
+        };
+        let end = self.wire.outbox.end();
+        Head::new(opcode, true, key, payload.len()).write(end);
+        match key {
+            None => self.wire.outbox.push(payload, self.wire.stream.is_write_vectored()),
+            Some(key) => {
+                let at = end.len();
+                end.extend_from_slice(&payload);
+                head::mask(&mut end[at..], key, 0);
+            }
+        }
+        Ok(())
     }
 
     /// Writes out all that is queued.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        match self.poll_write_out(cx) {
-            // That was the last word.
-            Poll::Ready(Err(Fault::ConnectionClosed)) => Poll::Ready(Ok(())),
-            outcome => outcome,
+        match self.library.flush(&mut self.wire.view(cx, false)) {
+            Err(fault) if would_block(&fault) => Poll::Pending,
+            // It has said its last word.
+            Err(Fault::ConnectionClosed) => self.wire.poll_flush(cx).map_err(Fault::Io),
+            outcome => Poll::Ready(outcome),
         }
     }
+}
 
-    fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        let mut wire = Wire { stream: &mut self.stream, cx, reading: false };
-        match self.library.flush(&mut wire) {
-            Err(fault) if would_block(&fault) => Poll::Pending,
-            outcome => {
-                self.ready = true;
-                Poll::Ready(outcome)
-            }
-        }
+fn message(head: Head, payload: Bytes) -> Result<Message, Fault> {
+    match head.opcode() {
+        TEXT => Ok(Message::Text(payload.try_into()?)),
+        _ => Ok(Message::Binary(payload)),
     }
 }
 
@@ -126,45 +169,5 @@ fn would_block(fault: &Fault) -> bool {
     matches!(fault, Fault::Io(error) if error.kind() == ErrorKind::WouldBlock)
 }
 
-/// The stream as the library sees it while a task polls it.
-struct Wire<'a, 'b> {
-    stream: &'a mut ReadAhead,
-    cx: &'a mut Context<'b>,
-    /// While it is read, the library sends Pongs as well. One that a peer does not take any more is
-    /// no reason not to hear its last words, so that writing seems to wait when it fails.
-    reading: bool,
-}
-
-impl Wire<'_, '_> {
-    fn written<T>(&self, outcome: Poll<io::Result<T>>) -> io::Result<T> {
-        match outcome {
-            Poll::Ready(Err(_)) if self.reading => Err(ErrorKind::WouldBlock.into()),
-            outcome => or_would_block(outcome),
-        }
-    }
-}
-
-fn or_would_block<T>(outcome: Poll<io::Result<T>>) -> io::Result<T> {
-    match outcome {
-        Poll::Ready(outcome) => outcome,
-        Poll::Pending => Err(ErrorKind::WouldBlock.into()),
-    }
-}
-
-impl Read for Wire<'_, '_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        or_would_block(self.stream.poll_read(self.cx, buf))
-    }
-}
-
-impl Write for Wire<'_, '_> {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let written = self.stream.poll_write(self.cx, buf);
-        self.written(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let flushed = Pin::new(&mut self.stream.stream).poll_flush(self.cx);
-        self.written(flushed)
-    }
-}
+#[cfg(test)]
+mod tests;

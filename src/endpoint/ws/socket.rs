@@ -61,7 +61,7 @@ impl Socket {
         bytes: bool,
         cx: &Shared,
     ) -> Self {
-        let ws = Frames::new(stream, rest, role, cx.shared.join.max_message);
+        let ws = Frames::new(stream, &rest, role, cx.shared.join.max_message);
         let interval = cx.shared.ws.ping.or(cx.serve.is_some().then_some(PING));
         let interval = interval.filter(|interval| !interval.is_zero() && *interval < Duration::MAX);
         let keepalive = interval.map(|it| Box::new(Keepalive::new(it, cx.shared.ws.ping_timeout)));
@@ -291,9 +291,9 @@ impl MessageIo for Socket {
     /// The Pongs are not read now. A peer that takes what is written is there all the same; one
     /// that takes nothing, not even a Ping, would not answer it either.
     fn check(&mut self, cx: &mut Context<'_>) -> Result<()> {
-        let below = self.ws.stream();
-        below.stream.check(cx)?;
-        let written = below.has_written();
+        let wire = self.ws.wire();
+        wire.stream.check(cx)?;
+        let written = wire.has_written();
         let Some(keepalive) = &mut self.keepalive else { return Ok(()) };
         if written {
             keepalive.heard();
@@ -327,12 +327,14 @@ impl MessageIo for Socket {
         }
         if !self.broken {
             while ready!(self.ws.poll_next(cx)).is_some_and(|received| received.is_ok()) {}
-            let _ = ready!(Pin::new(&mut self.ws.stream().stream).poll_shutdown(cx));
+            // The answer to a Close that came only now.
+            let _ = ready!(self.ws.poll_flush(cx));
+            let _ = ready!(Pin::new(&mut self.ws.wire().stream).poll_shutdown(cx));
             return Poll::Ready(Ok(()));
         }
         // What is unread when a socket is closed makes the kernel send a reset, which can overtake
         // our Close and destroy it.
-        let stream = &mut self.ws.stream().stream;
+        let stream = &mut self.ws.wire().stream;
         let _ = ready!(Pin::new(&mut *stream).poll_shutdown(cx));
         let mut scratch = [0; 4096];
         loop {

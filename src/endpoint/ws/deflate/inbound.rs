@@ -2,9 +2,9 @@
 
 use bytes::{Buf, BytesMut};
 
+use super::super::head::{self, Head, Part};
 use super::Limits;
 use super::codec::{Corrupt, Inflater};
-use super::head::{self, Head, Part};
 use crate::error::{Error, Kind, Result};
 
 /// The longest plain frame that is made of a compressed message, in bytes. A message that is

@@ -1,11 +1,9 @@
 //! What we send: plain frames of messages that shrink become compressed ones, all else stays as it
 //! is.
 
-use aws_lc_rs::rand;
-
+use super::super::head::{self, Head, Part};
 use super::codec::Compressor;
-use super::head::{self, Head, Part};
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 
 /// How much is compressed at once, in bytes: a message that is longer is sent in several frames,
 /// and what the peer says meanwhile is heard.
@@ -78,7 +76,7 @@ impl Outbound {
     /// and returns how much it has taken; what it leaves is to be passed on or given again.
     ///
     /// # Errors
-    /// [`Kind::Local`]: there are no random numbers to mask with.
+    /// [`Kind::Local`](crate::error::Kind::Local): there are no random numbers to mask with.
     pub(super) fn take(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<usize> {
         let mut taken = 0;
         let mut budget = PIECE;
@@ -175,7 +173,7 @@ impl Outbound {
         // A key masks one frame only (RFC 6455 section 5.3); the first one takes that which is there.
         let key = match head.key {
             Some(key) if at == 0 => Some(key),
-            Some(_) => Some(random()?),
+            Some(_) => Some(head::key()?),
             None => None,
         };
         let opcode = if at == 0 { head.opcode() } else { 0 };
@@ -199,10 +197,4 @@ impl Outbound {
 
 fn fitting(left: u64, len: usize) -> usize {
     usize::try_from(left).map_or(len, |left| left.min(len))
-}
-
-fn random() -> Result<[u8; 4]> {
-    let mut key = [0; 4];
-    rand::fill(&mut key).map_err(|_| Error::new(Kind::Local, "no random numbers"))?;
-    Ok(key)
 }

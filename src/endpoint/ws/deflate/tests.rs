@@ -7,7 +7,7 @@ use std::task::Waker;
 use flate2::{Compress as Zlib, Compression, FlushCompress};
 use proptest::prelude::*;
 
-use super::head::Head;
+use super::super::head::{self, Head};
 use super::*;
 use crate::error::{Error, Kind};
 

@@ -1,5 +1,12 @@
 //! The heads of frames (RFC 6455 section 5.2), and their masks.
 
+use std::cell::RefCell;
+
+use aws_lc_rs::rand;
+use bytes::BufMut;
+
+use crate::error::{Error, Kind, Result};
+
 /// The longest head, in bytes.
 pub(super) const LONGEST: usize = 14;
 
@@ -67,20 +74,20 @@ impl Head {
     }
 
     /// Appends it, as short as it can be.
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, out: &mut impl BufMut) {
         let masked = if self.key.is_some() { 0x80 } else { 0 };
         match self.len {
-            len @ 0..=125 => out.extend_from_slice(&[self.first, masked | len as u8]),
+            len @ 0..=125 => out.put_slice(&[self.first, masked | len as u8]),
             len @ 126..=0xffff => {
-                out.extend_from_slice(&[self.first, masked | 126]);
-                out.extend_from_slice(&(len as u16).to_be_bytes());
+                out.put_slice(&[self.first, masked | 126]);
+                out.put_slice(&(len as u16).to_be_bytes());
             }
             len => {
-                out.extend_from_slice(&[self.first, masked | 127]);
-                out.extend_from_slice(&len.to_be_bytes());
+                out.put_slice(&[self.first, masked | 127]);
+                out.put_slice(&len.to_be_bytes());
             }
         }
-        out.extend_from_slice(self.key.as_ref().map_or(&[], |key| &key[..]));
+        out.put_slice(self.key.as_ref().map_or(&[], |key| &key[..]));
     }
 
     /// Whether it is the last frame of its message.
@@ -93,6 +100,16 @@ impl Head {
         self.first & 0x0f
     }
 
+    /// Whether it is a whole message, and nothing special about it.
+    pub(super) fn is_plain_message(&self) -> bool {
+        matches!(self.first, 0x81 | 0x82)
+    }
+
+    /// Whether it may stand between the frames of a message.
+    pub(super) fn is_control(&self) -> bool {
+        self.first & 8 != 0
+    }
+
     /// What it is to the extension.
     pub(super) fn part(&self) -> Part {
         match (self.opcode(), self.first & 0x70) {
@@ -102,6 +119,29 @@ impl Head {
             _ => Part::Other,
         }
     }
+}
+
+/// How many keys are made at once.
+const KEYS: usize = 64;
+
+thread_local! {
+    /// Keys that nobody can foretell (RFC 6455 section 10.3).
+    static RANDOM: RefCell<Vec<[u8; 4]>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A new masking key.
+///
+/// # Errors
+/// [`Kind::Local`]: there are no random numbers.
+pub(super) fn key() -> Result<[u8; 4]> {
+    RANDOM.with_borrow_mut(|keys| {
+        if keys.is_empty() {
+            let mut bytes = [0; 4 * KEYS];
+            rand::fill(&mut bytes).map_err(|_| Error::new(Kind::Local, "no random numbers"))?;
+            keys.extend_from_slice(bytes.as_chunks().0);
+        }
+        Ok(keys.pop().unwrap_or_default())
+    })
 }
 
 /// Masks a part of a payload, or takes its mask off; `at` is its place in the payload.
