@@ -48,7 +48,7 @@ pub(crate) use stdio::Console;
 use tcp::Tcp;
 pub(crate) use tcp::{HostPort, Local, bind as bind_tcp, tune as tune_tcp};
 pub(crate) use unix::{Bound as BoundUnix, bind as bind_unix, dial as dial_unix};
-pub(crate) use ws::{grant as grant_websocket, handshake};
+pub(crate) use ws::{grant as grant_websocket, handshake, head as frame_head};
 
 // The table, in the order in which a reader meets the schemes in help and manual.
 schemes! {

@@ -381,6 +381,18 @@ mod tests {
     }
 
     #[test]
+    fn where_there_are_no_boundaries_messages_are_not_longer_than_a_peer_takes() {
+        let lengths = |max| {
+            let mut decoder = Decoder::new(Framing::Raw, Typing::Auto, max);
+            let mut buf = BytesMut::from(&*vec![b'x'; 150_000]);
+            let next = || decoder.decode(&mut buf, false).unwrap();
+            std::iter::from_fn(next).map(|it| it.payload().len()).collect::<Vec<_>>()
+        };
+        assert_eq!(lengths(1 << 20), [65_536, 65_536, 18_928]);
+        assert_eq!(lengths(100_000 / 2), [50_000; 3]);
+    }
+
+    #[test]
     fn a_message_of_exactly_the_limit_may_arrive_with_half_a_separator() {
         for (framing, pieces) in [
             (Framing::Lines, ["abcd\r", "\n"]),

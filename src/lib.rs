@@ -44,6 +44,7 @@ mod reactor;
 #[cfg(target_os = "linux")]
 mod reactor;
 pub mod report;
+mod resting;
 pub mod signal;
 mod slab;
 mod stamp;

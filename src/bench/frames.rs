@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::stamp;
 use crate::duplex::Close;
+use crate::endpoint::frame_head::{Head as FrameHead, mask};
 
 /// What a frame is, by its opcode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,38 +44,10 @@ impl Opcode {
 
 /// Appends a whole message as one masked frame.
 pub(super) fn encode(opcode: Opcode, payload: &[u8], key: [u8; 4], out: &mut Vec<u8>) {
-    head(opcode, payload.len(), key, out);
+    FrameHead::new(opcode as u8, true, Some(key), payload.len()).write(out);
     let from = out.len();
     out.extend_from_slice(payload);
-    mask(&mut out[from..], key);
-}
-
-/// Appends all of a frame that is before its payload.
-fn head(opcode: Opcode, len: usize, key: [u8; 4], out: &mut Vec<u8>) {
-    let first = 0x80 | opcode as u8;
-    match len {
-        0..=125 => out.extend_from_slice(&[first, 0x80 | len as u8]),
-        126..=0xffff => {
-            out.extend_from_slice(&[first, 0x80 | 126]);
-            out.extend_from_slice(&(len as u16).to_be_bytes());
-        }
-        _ => {
-            out.extend_from_slice(&[first, 0x80 | 127]);
-            out.extend_from_slice(&(len as u64).to_be_bytes());
-        }
-    }
-    out.extend_from_slice(&key);
-}
-
-fn mask(payload: &mut [u8], key: [u8; 4]) {
-    let key = u32::from_ne_bytes(key);
-    let (blocks, rest) = payload.as_chunks_mut();
-    for block in blocks {
-        *block = (u64::from_ne_bytes(*block) ^ twice(key)).to_ne_bytes();
-    }
-    for (byte, key) in rest.iter_mut().zip(key.to_ne_bytes().into_iter().cycle()) {
-        *byte ^= key;
-    }
+    mask(&mut out[from..], key, 0);
 }
 
 /// A key for twice as many bytes, so that it is good for both orders of them.
@@ -104,7 +77,7 @@ impl Blanks {
     /// Frames of a payload, which begins with room for a stamp.
     pub(super) fn new(opcode: Opcode, payload: &[u8]) -> Self {
         let mut sheet = Vec::new();
-        head(opcode, payload.len(), [0; 4], &mut sheet);
+        FrameHead::new(opcode as u8, true, Some([0; 4]), payload.len()).write(&mut sheet);
         let head = sheet.len();
         sheet.extend_from_slice(payload);
         let frame = sheet.len();
@@ -134,7 +107,7 @@ impl Blanks {
                 let (room, rest) = payload.split_first_chunk_mut().expect("there is room");
                 let wide = u128::from(twice(key)) << 64 | u128::from(twice(key));
                 *room = (u128::from_ne_bytes(stamp) ^ wide).to_ne_bytes();
-                mask(rest, key.to_ne_bytes());
+                mask(rest, key.to_ne_bytes(), 0);
             }
         }
     }

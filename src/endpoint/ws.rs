@@ -17,7 +17,7 @@ mod client;
 pub mod deflate;
 mod frames;
 pub(crate) mod handshake;
-mod head;
+pub(crate) mod head;
 mod http2;
 mod server;
 mod socket;

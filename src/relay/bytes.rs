@@ -18,6 +18,7 @@ use super::{ANSWER, Count, Counts, Ended, Lookout, Options};
 use crate::duplex::{ByteStream, Close};
 use crate::endpoint::Side;
 use crate::error::{Error, Kind, Result};
+use crate::resting::Resting;
 
 /// What one read takes. Larger gains nothing; at 8 KiB the copy costs 1.7 times the CPU.
 const CHUNK: usize = 64 << 10;
@@ -53,9 +54,11 @@ pub(super) async fn relay(
         keep_near: options.keep_near,
         lookout: Lookout::default(),
     };
+    let stopped = Resting::new(stop.cancelled());
     let outcome = tokio::select! {
+        biased;
         outcome = join.run() => outcome,
-        () = stop.cancelled() => Err(join.abort(Error::new(Kind::Terminated, "going away"))),
+        () = stopped => Err(join.abort(Error::new(Kind::Terminated, "going away"))),
     };
     // What an end said before it failed may still be on its way through a thread (stdout, a file).
     let (near, far) = (&mut *join.near, &mut *join.far);

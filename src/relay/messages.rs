@@ -15,6 +15,7 @@ use crate::duplex::{Body, Close, MessageStream};
 use crate::endpoint::Side;
 use crate::error::{Error, Kind, Result};
 use crate::report;
+use crate::resting::Resting;
 
 /// After our Close, how long the peer may go on with what it had sent before it read that.
 const BACKLOG: Duration = Duration::from_secs(10);
@@ -147,6 +148,7 @@ enum Event {
 
 impl Join<'_> {
     async fn run(&mut self, options: &Options) -> Result<Ended> {
+        let mut stopped = Resting::new(options.stop.cancelled());
         loop {
             let deadline = self.deadline();
             let quiet = async {
@@ -156,8 +158,9 @@ impl Join<'_> {
                 }
             };
             let event = tokio::select! {
+                biased;
                 event = poll_fn(|cx| self.poll(cx)) => event,
-                () = options.stop.cancelled() => Event::Stopped,
+                () = &mut stopped => Event::Stopped,
                 () = quiet => Event::Quiet,
             };
             // A message that came meanwhile has moved the deadline.

@@ -15,7 +15,7 @@ const RSV1: u8 = 0x40;
 
 /// What stands before the payload of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Head {
+pub(crate) struct Head {
     /// FIN, the reserved bits and the opcode.
     first: u8,
     /// The masking key, if the payload is masked.
@@ -40,7 +40,7 @@ pub(super) enum Part {
 
 impl Head {
     /// The head of the first frame of a message (opcode 1 or 2), or of a further one (0).
-    pub(super) fn new(opcode: u8, last: bool, key: Option<[u8; 4]>, len: usize) -> Self {
+    pub(crate) fn new(opcode: u8, last: bool, key: Option<[u8; 4]>, len: usize) -> Self {
         Self { first: u8::from(last) << 7 | opcode, key, len: len as u64 }
     }
 
@@ -74,7 +74,7 @@ impl Head {
     }
 
     /// Appends it, as short as it can be.
-    pub(super) fn write(&self, out: &mut impl BufMut) {
+    pub(crate) fn write(&self, out: &mut impl BufMut) {
         let masked = if self.key.is_some() { 0x80 } else { 0 };
         match self.len {
             len @ 0..=125 => out.put_slice(&[self.first, masked | len as u8]),
@@ -145,7 +145,7 @@ pub(super) fn key() -> Result<[u8; 4]> {
 }
 
 /// Masks a part of a payload, or takes its mask off; `at` is its place in the payload.
-pub(super) fn mask(data: &mut [u8], mut key: [u8; 4], at: u64) {
+pub(crate) fn mask(data: &mut [u8], mut key: [u8; 4], at: u64) {
     key.rotate_left((at % 4) as usize);
     let [a, b, c, d] = key;
     let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);

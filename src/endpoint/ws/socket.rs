@@ -15,6 +15,7 @@ use super::frames::Frames;
 use crate::context::Context as Shared;
 use crate::duplex::{Body, ByteStream, Close, Message, MessageIo};
 use crate::error::{Error, Kind, Result};
+use crate::resting::Resting;
 
 /// How often a peer of `serve` is pinged when it is quiet: proxies cut at 60 s by default.
 const PING: Duration = Duration::from_secs(30);
@@ -49,7 +50,7 @@ struct Keepalive {
     patience: Duration,
     heard: Instant,
     pinged: bool,
-    timer: Pin<Box<Sleep>>,
+    timer: Resting<Sleep>,
 }
 
 impl Socket {
@@ -350,20 +351,20 @@ impl MessageIo for Socket {
 impl Keepalive {
     fn new(interval: Duration, patience: Duration) -> Self {
         let heard = Instant::now();
-        Self { interval, patience, heard, pinged: false, timer: Box::pin(sleep(interval)) }
+        Self { interval, patience, heard, pinged: false, timer: Resting::new(sleep(interval)) }
     }
 
     fn heard(&mut self) {
         self.heard = Instant::now();
         if std::mem::take(&mut self.pinged) {
             // The answer has come; the next Ping does not wait until it was due.
-            self.timer.as_mut().reset(Instant::now() + self.interval);
+            self.timer.change().reset(Instant::now() + self.interval);
         }
     }
 
     /// Ready when the peer is lost.
     fn poll(&mut self, cx: &mut Context<'_>, ws: &mut Frames) -> Poll<Error> {
-        while self.timer.as_mut().poll(cx).is_ready() {
+        while Pin::new(&mut self.timer).poll(cx).is_ready() {
             let quiet = self.heard.elapsed();
             if self.pinged {
                 let patience = self.patience;
@@ -378,7 +379,7 @@ impl Keepalive {
                 let _ = ws.poll_flush(cx);
                 self.patience
             };
-            self.timer.set(sleep(wait));
+            self.timer.change().set(sleep(wait));
         }
         Poll::Pending
     }
