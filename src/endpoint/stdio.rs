@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -12,6 +13,8 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::{Call, Footing, Ground, Scheme, Shape};
 use crate::accept::Peer;
+#[cfg(target_os = "linux")]
+use crate::buffers::CHUNK;
 use crate::console;
 use crate::duplex::{ByteStream, Duplex, Io};
 use crate::error::{Error, Result};
@@ -123,6 +126,16 @@ impl Console {
         let terminal = io::stdin().is_terminal();
         let (stdin, stdout) = (Input::open(), Output::open());
         Self { stdin, stdout, terminal, spoke: false, ended: false, heard: false }
+    }
+}
+
+/// Lets a pipe hold as much as is read or written at once: those at its two ends wait for each other
+/// less often. There may be too many such pipes, which is no reason to fail.
+#[cfg_attr(not(target_os = "linux"), expect(unused_variables))]
+fn widen(pipe: &impl AsFd) {
+    #[cfg(target_os = "linux")]
+    if rustix::pipe::fcntl_getpipe_size(pipe).is_ok_and(|size| size < CHUNK) {
+        let _ = rustix::pipe::fcntl_setpipe_size(pipe, CHUNK);
     }
 }
 

@@ -26,7 +26,8 @@ impl Input {
         let mode = fstat(stdin()).map(|stat| FileType::from_raw_mode(stat.st_mode));
         let special = match mode {
             Ok(FileType::Fifo) => {
-                pipe::OpenOptions::new().open_receiver("/proc/self/fd/0").ok().map(Self::Pipe)
+                let pipe = pipe::OpenOptions::new().open_receiver("/proc/self/fd/0").ok();
+                pipe.inspect(super::widen).map(Self::Pipe)
             }
             Ok(FileType::RegularFile) => {
                 rustix::io::dup(stdin()).ok().map(|file| Self::File(file.into()))

@@ -41,7 +41,8 @@ impl Output {
         let mode = fstat(stdout()).map(|stat| FileType::from_raw_mode(stat.st_mode));
         let special = match mode {
             Ok(FileType::Fifo) => {
-                pipe::OpenOptions::new().open_sender(STDOUT).ok().map(Kinds::Pipe)
+                let pipe = pipe::OpenOptions::new().open_sender(STDOUT).ok();
+                pipe.inspect(super::widen).map(Kinds::Pipe)
             }
             Ok(FileType::RegularFile) => {
                 rustix::io::dup(stdout()).ok().map(|file| Kinds::File(file.into()))
