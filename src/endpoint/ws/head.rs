@@ -145,6 +145,7 @@ pub(super) fn key() -> Result<[u8; 4]> {
 }
 
 /// Masks a part of a payload, or takes its mask off; `at` is its place in the payload.
+#[inline]
 pub(crate) fn mask(data: &mut [u8], mut key: [u8; 4], at: u64) {
     key.rotate_left((at % 4) as usize);
     let [a, b, c, d] = key;
