@@ -19,6 +19,8 @@ mod frames;
 pub(crate) mod handshake;
 pub(crate) mod head;
 mod http2;
+#[cfg(test)]
+mod scripted;
 mod server;
 mod socket;
 mod wire;

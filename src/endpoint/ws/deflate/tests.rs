@@ -8,6 +8,7 @@ use flate2::{Compress as Zlib, Compression, FlushCompress};
 use proptest::prelude::*;
 
 use super::super::head::{self, Head};
+use super::super::scripted::Scripted;
 use super::*;
 use crate::error::{Error, Kind};
 
@@ -19,51 +20,6 @@ fn terms(bits: u8, kept: bool) -> Terms {
     let window = Window { bits, kept };
     Terms { server: window, client: window }
 }
-
-/// A stream that gives what it is told to in pieces, and takes in pieces what it is given.
-struct Scripted {
-    pieces: VecDeque<Vec<u8>>,
-    takes: usize,
-    taken: Arc<Mutex<Vec<u8>>>,
-}
-
-impl AsyncRead for Scripted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let Some(mut piece) = self.pieces.pop_front() else { return Poll::Ready(Ok(())) };
-        let len = piece.len().min(buf.remaining());
-        buf.put_slice(&piece[..len]);
-        if len < piece.len() {
-            self.pieces.push_front(piece.split_off(len));
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Scripted {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let len = buf.len().min(self.takes);
-        self.taken.lock().unwrap().extend_from_slice(&buf[..len]);
-        Poll::Ready(Ok(len))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Io for Scripted {}
 
 fn pieces(bytes: &[u8], len: usize) -> VecDeque<Vec<u8>> {
     bytes.chunks(len).map(<[u8]>::to_vec).collect()
@@ -81,7 +37,8 @@ fn read(
     terms: &Terms,
     max: usize,
 ) -> (Vec<u8>, Option<Error>) {
-    let stream = Scripted { pieces: pieces(wire, piece), takes: 0, taken: Arc::default() };
+    let stream =
+        Scripted { gives: pieces(wire, piece), rests: None, takes: 0, taken: Arc::default() };
     let mut stream = over(ByteStream::other(stream), &[], end, terms, Compress::Auto, limits(max));
     let mut cx = Context::from_waker(Waker::noop());
     let mut plain = Vec::new();
@@ -100,7 +57,8 @@ fn read(
 /// What goes down of what the library sends in pieces.
 fn write(plain: &[u8], piece: usize, end: End, terms: &Terms, compress: Compress) -> Vec<u8> {
     let taken = Arc::<Mutex<Vec<u8>>>::default();
-    let stream = Scripted { pieces: VecDeque::new(), takes: piece, taken: taken.clone() };
+    let stream =
+        Scripted { gives: VecDeque::new(), rests: None, takes: piece, taken: taken.clone() };
     let mut stream = over(ByteStream::other(stream), &[], end, terms, compress, limits(0));
     let mut cx = Context::from_waker(Waker::noop());
     for mut piece in plain.chunks(piece) {

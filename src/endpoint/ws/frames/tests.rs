@@ -1,104 +1,21 @@
 //! That messages are the same however they come, and the same as the library alone would make of
 //! them.
 
-use std::collections::VecDeque;
-use std::io::{Cursor, IoSlice};
-use std::pin::Pin;
+use std::io::Cursor;
 use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
-use tokio::io::{AsyncRead, ReadBuf};
 
+use super::super::scripted::Scripted;
 use super::*;
 use crate::buffers::LARGE;
-use crate::duplex::Io;
 
 const KEY: [u8; 4] = *b"mask";
-
-/// A stream that gives what it has in pieces, sometimes after a while, and takes what it is given in
-/// pieces.
-struct Halting {
-    gives: VecDeque<Vec<u8>>,
-    halts: bool,
-    takes: usize,
-    taken: Arc<Mutex<Vec<u8>>>,
-}
-
-impl Halting {
-    /// Whether it is time for a rest, which comes before each piece.
-    fn rests(&mut self, cx: &Context<'_>) -> bool {
-        self.halts = !self.halts;
-        if self.halts {
-            cx.waker().wake_by_ref();
-        }
-        self.halts
-    }
-}
-
-impl AsyncRead for Halting {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.rests(cx) {
-            return Poll::Pending;
-        }
-        let Some(mut piece) = self.gives.pop_front() else { return Poll::Ready(Ok(())) };
-        let len = piece.len().min(buf.remaining());
-        buf.put_slice(&piece[..len]);
-        if len < piece.len() {
-            self.gives.push_front(piece.split_off(len));
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Halting {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        if self.rests(cx) {
-            return Poll::Pending;
-        }
-        let (mut taken, mut left) = (self.taken.lock().unwrap(), self.takes);
-        for buf in bufs {
-            let len = buf.len().min(left);
-            taken.extend_from_slice(&buf[..len]);
-            left -= len;
-        }
-        Poll::Ready(Ok(self.takes - left))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Io for Halting {}
 
 fn frames(wire: &[u8], piece: usize, role: Role, max: usize) -> (Frames, Arc<Mutex<Vec<u8>>>) {
     let taken = Arc::<Mutex<Vec<u8>>>::default();
     let gives = wire.chunks(piece).map(<[u8]>::to_vec).collect();
-    let stream = Halting { gives, halts: false, takes: piece, taken: taken.clone() };
+    let stream = Scripted { gives, rests: Some(true), takes: piece, taken: taken.clone() };
     (Frames::new(ByteStream::other(stream), &[], role, max), taken)
 }
 
