@@ -1,7 +1,7 @@
 """A server of the `aiohttp` package, on a free port: it says back what it hears, up to 4 MiB.
 
 Posts to /mirror are said back while they come, those to /refuse are refused before they are read. It
-knows the subprotocol `chat`, sends Pings, and wants the token `secret` for /private.
+knows the subprotocol `chat`, sends a Ping to each client, and wants the token `secret` for /private.
 """
 
 import asyncio
@@ -11,8 +11,9 @@ from aiohttp import WSMsgType, web
 
 
 async def echo(request):
-    ws = web.WebSocketResponse(protocols=["chat"], heartbeat=0.05)
+    ws = web.WebSocketResponse(protocols=["chat"])
     await ws.prepare(request)
+    await ws.ping()
     if ws.ws_protocol:
         await ws.send_str(f"this is {ws.ws_protocol}")
     async for message in ws:
