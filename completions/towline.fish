@@ -144,6 +144,7 @@ complete -c towline -n "__fish_towline_using_subcommand serve" -l handshake-time
 complete -c towline -n "__fish_towline_using_subcommand serve" -l drain -d 'How long to wait for peers to leave after SIGTERM or SIGINT' -r
 complete -c towline -n "__fish_towline_using_subcommand serve" -l access-log -d 'Write a line to stderr for every peer that leaves' -r -f -a "text\t'Words'
 json\t'One JSON object a line'"
+complete -c towline -n "__fish_towline_using_subcommand serve" -l threads -d 'How many threads peers are spread over [default: one for each core but one]' -r
 complete -c towline -n "__fish_towline_using_subcommand serve" -l route -d 'Join the WebSockets of one path, and SSH commands of that name, to a target of their own, as `/logs=exec:tail -f x`' -r
 complete -c towline -n "__fish_towline_using_subcommand serve" -l static -d 'Serve the files of a directory to plain GETs' -r -f -a "(__fish_complete_directories)"
 complete -c towline -n "__fish_towline_using_subcommand serve" -l allow-origin -d 'Accept browsers from this Origin only; `*` is any (repeat) [default: any for echo:, null: and hub:, this host for all other targets]' -r
@@ -249,7 +250,7 @@ complete -c towline -n "__fish_towline_using_subcommand proxy" -l keep-alive -d 
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-idle -d 'How many connections without a request are kept to a backend' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-header -d 'The largest request head' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-client-message -d 'Close WebSockets whose client sends a larger message than this, with 1009 [default: any size]' -r
-complete -c towline -n "__fish_towline_using_subcommand proxy" -l threads -d 'How many threads to use, shared by plain connections and those with TLS where there are both [default: one a core]' -r
+complete -c towline -n "__fish_towline_using_subcommand proxy" -l threads -d 'How many threads to use, shared by plain connections and those with TLS where there are both [default: one for each core]' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l balance -d 'How the next backend is chosen: `least`, `round-robin`, `random`, `hash:KEY` or `sticky[:COOKIE]`' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l retries -d 'To how many other backends a request is offered when one fails; never after the 101' -r
 complete -c towline -n "__fish_towline_using_subcommand proxy" -l max-fails -d 'After how many failures in a row a backend is left out; 0 is never' -r

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -24,6 +25,7 @@ use crate::lock::lock;
 use crate::metrics::Metrics;
 use crate::relay::{self, Counts, Ended, Pair};
 use crate::report;
+use crate::threads::Threads;
 use crate::trace::Trace;
 
 pub mod proxy_header;
@@ -181,13 +183,25 @@ impl Peers {
         self.tasks.token()
     }
 
-    /// Serves a peer that has arrived, in a task of its own.
+    /// Serves a peer that has arrived, in a task of its own: on the thread where this is called, as
+    /// suits one that came over the connection of another.
     pub(crate) fn join(&self, peer: Incoming, place: OwnedSemaphorePermit, cx: &Arc<Context>) {
+        self.join_on(&Handle::current(), peer, place, cx);
+    }
+
+    fn join_on(
+        &self,
+        thread: &Handle,
+        peer: Incoming,
+        place: OwnedSemaphorePermit,
+        cx: &Arc<Context>,
+    ) {
         let cx = cx.clone();
-        self.spawn(async move {
+        let serving = async move {
             serve_peer(peer, &cx).await;
             drop(place);
-        });
+        };
+        self.tasks.spawn_on(serving, thread);
     }
 }
 
@@ -215,14 +229,19 @@ impl Listener {
     }
 }
 
-/// Joins every peer of the listeners to its target, until stopped; then waits for those that are
-/// still connected, at most for the drain time.
+/// Joins every peer of the listeners to its target, spread over the threads, until stopped; then
+/// waits for those that are still connected, at most for the drain time.
 ///
 /// # Errors
 /// The console of `serve` failed.
-pub async fn accept(listeners: Vec<Listener>, cx: Arc<Context>) -> Result<()> {
+pub(crate) async fn accept(
+    listeners: Vec<Listener>,
+    threads: &Threads,
+    cx: Arc<Context>,
+) -> Result<()> {
     let all = cx.clone();
-    accept_for(listeners, cx, move |_, peer, place| all.peers.join(peer, place, &all)).await
+    let join = |_, peer, place| all.peers.join_on(threads.idlest(), peer, place, &all);
+    accept_for(listeners, cx, join).await
 }
 
 /// Hands every peer of the listeners to `take`, with the number of its listener and its place among

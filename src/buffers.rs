@@ -2,10 +2,9 @@
 //! small ones are gathered, and a connection that is quiet holds nothing: large buffers belong to
 //! the thread, which lends them.
 
-use std::cell::RefCell;
-use std::mem::take;
+use std::cell::Cell;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 
 mod intake;
 mod outbox;
@@ -27,15 +26,31 @@ pub(crate) const BATCH: usize = CHUNK - LARGE;
 thread_local! {
     /// Mostly what was read is written before anything else is polled, and the last of it while the
     /// next is read: that takes two.
-    static SPARE: RefCell<[BytesMut; 2]> = RefCell::default();
+    static SPARE: [Cell<Option<BytesMut>>; 2] = const { [Cell::new(None), Cell::new(None)] };
 }
 
 /// An empty buffer with room for a chunk.
 fn borrow() -> BytesMut {
-    SPARE.with_borrow_mut(|spare| {
-        let free = spare.iter_mut().find_map(|it| it.try_reclaim(CHUNK).then(|| take(it)));
-        free.unwrap_or_else(|| BytesMut::with_capacity(CHUNK))
+    SPARE.with(|spare| {
+        for place in spare {
+            let Some(mut chunk) = place.take() else { continue };
+            // Unless a piece of it is in use.
+            if chunk.capacity() >= CHUNK || chunk.try_reclaim(CHUNK) {
+                return chunk;
+            }
+            place.set(Some(chunk));
+        }
+        BytesMut::with_capacity(CHUNK)
     })
+}
+
+/// Takes so much off the front. What is empty then has as much room as before, which would have to be
+/// reclaimed otherwise.
+pub(crate) fn take(bytes: &mut BytesMut, len: usize) {
+    match len == bytes.len() {
+        true => bytes.clear(),
+        false => bytes.advance(len),
+    }
 }
 
 /// Takes a buffer back, unless it has become too large. Pieces of it may still be in use.
@@ -44,8 +59,9 @@ fn give_back(mut chunk: BytesMut) {
     if chunk.capacity() > 2 * CHUNK {
         return;
     }
-    SPARE.with_borrow_mut(|spare| {
-        let at = usize::from(spare[0].capacity() > 0);
-        spare[at] = chunk;
+    SPARE.with(|[first, second]| {
+        if let Some(before) = first.replace(Some(chunk)) {
+            second.set(Some(before));
+        }
     });
 }

@@ -384,6 +384,10 @@ pub struct ServeArgs {
     #[command(flatten)]
     pub server: ServerArgs,
 
+    /// How many threads peers are spread over [default: one for each core but one]
+    #[arg(long, value_name = "N", value_parser = value::at_least_one, help_heading = "Listening")]
+    pub threads: Option<usize>,
+
     #[command(flatten)]
     pub http: HttpArgs,
 
@@ -490,7 +494,7 @@ pub struct ProxyingArgs {
     #[arg(long, value_name = "SIZE", value_parser = value::message_size)]
     pub max_client_message: Option<Size>,
 
-    /// How many threads to use, shared by plain connections and those with TLS where there are both [default: one a core]
+    /// How many threads to use, shared by plain connections and those with TLS where there are both [default: one for each core]
     #[arg(long, value_name = "N", value_parser = value::at_least_one)]
     pub threads: Option<usize>,
 }

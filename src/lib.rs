@@ -48,4 +48,5 @@ mod resting;
 pub mod signal;
 mod slab;
 mod stamp;
+mod threads;
 pub mod trace;

@@ -29,22 +29,28 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<()> {
-    let mut runtime = match &cli.command {
-        // One join is one task, which a second thread would only have to wake.
-        // Load is made by threads of its own.
-        Command::Connect(_) | Command::Bench(_) => Builder::new_current_thread(),
-        // All that goes through one session is one stream, too.
-        Command::Tunnel(args) if args.shared.ssh_pool.connections == 1 => {
-            Builder::new_current_thread()
-        }
-        _ => Builder::new_multi_thread(),
-    };
-    if let Command::Proxy(args) = &cli.command {
-        runtime.worker_threads(args.threads().tasks);
-    }
-    let runtime = runtime.enable_all().build().map_err(Error::io)?;
+    let runtime = runtime(&cli.command).enable_all().build().map_err(Error::io)?;
     let outcome = runtime.block_on(command::run(cli));
     // A read of stdin cannot be cancelled; the process does not wait for it.
     runtime.shutdown_background();
     outcome
+}
+
+fn runtime(command: &Command) -> Builder {
+    let threads = match command {
+        Command::Proxy(args) => Some(args.threads().tasks),
+        // Of several sessions each can have a thread; all that goes through one is one stream.
+        Command::Tunnel(args) if args.shared.ssh_pool.connections > 1 => None,
+        // One join is one task, which a second thread would only have to wake. Peers are served, and
+        // load is made, by threads of their own.
+        _ => Some(1),
+    };
+    if threads == Some(1) {
+        return Builder::new_current_thread();
+    }
+    let mut builder = Builder::new_multi_thread();
+    if let Some(threads) = threads {
+        builder.worker_threads(threads);
+    }
+    builder
 }

@@ -55,7 +55,7 @@ impl Intake {
     /// Leaves a chunk to others if there is too little in it: before nothing is taken for a while, or
     /// what is taken may be kept for long.
     pub(crate) fn settle(&mut self, worth: usize) {
-        if self.lent && self.bytes.len() < worth {
+        if self.bytes.is_empty() || self.lent && self.bytes.len() < worth {
             let few = BytesMut::from(&self.bytes[..]);
             self.replace(few, false);
         }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 
-use super::{LARGE, borrow, give_back};
+use super::{LARGE, borrow, give_back, take};
 
 /// How many pieces one write takes.
 const PIECES: usize = 16;
@@ -105,7 +105,7 @@ impl Outbox {
             }
             self.pieces.pop_front();
         }
-        self.end.advance(len);
+        take(&mut self.end, len);
     }
 
     /// The stream takes nothing: a chunk is left to others, if there is little in it.

@@ -12,6 +12,7 @@ use crate::context::{Context, Serve};
 use crate::endpoint::{Endpoint, said};
 use crate::error::{Error, Kind, Result, plain};
 use crate::signal::Signals;
+use crate::threads::Threads;
 use crate::{console, report};
 
 pub(super) mod flags;
@@ -48,13 +49,15 @@ pub async fn run(mut args: ServeArgs) -> Result<()> {
         let serving = cx.until_ended(serve_one(one, &cx));
         return signals.run(&cx.stop, serving).await.1;
     }
+    let threads = args.threads.unwrap_or_else(Threads::fitting);
+    let threads = Threads::start(threads).map_err(|error| Error::io(error).at("--threads"))?;
     let mut listeners = Vec::new();
     for address in &args.addresses {
         listeners.push(address.listen(&cx).await?);
     }
     warn_of_open_proxies(&args, &listeners);
     announce(&args.server, &listeners);
-    let accepting = accept(listeners, cx.clone());
+    let accepting = accept(listeners, &threads, cx.clone());
     let serving = async {
         match cx.serve.as_ref().is_some_and(Serve::has_console) {
             true => with_console(&cx, accepting).await,

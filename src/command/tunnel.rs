@@ -14,6 +14,7 @@ use crate::relay::{self, Pair};
 use crate::report;
 use crate::signal::Signals;
 use crate::ssh::Session;
+use crate::threads::Threads;
 use crate::trace::Trace;
 
 mod status;
@@ -107,7 +108,9 @@ async fn serve(args: &TunnelArgs, via: &Endpoint, cx: &Arc<Context>) -> Result<(
             () = cx.stop.cancelled() => Ok(()),
         }
     };
-    let (kept, accepted) = tokio::join!(keeping, accept(listeners, cx.clone()));
+    let threads = Threads::here();
+    let accepting = accept(listeners, &threads, cx.clone());
+    let (kept, accepted) = tokio::join!(keeping, accepting);
     kept.and(accepted)
 }
 

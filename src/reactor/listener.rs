@@ -18,11 +18,8 @@ pub(crate) enum Listener {
     Watched(OwnedFd, Watched),
 }
 
-/// A connection that has come.
-pub(crate) enum Accepted {
-    Tokio(TcpStream),
-    Socket(OwnedFd),
-}
+/// A connection that has come. Nothing watches it yet, since another thread may serve it.
+pub(crate) struct Accepted(OwnedFd);
 
 impl Listener {
     pub(crate) fn new(listener: TcpListener) -> io::Result<Self> {
@@ -49,44 +46,34 @@ impl Listener {
             Self::Bound(_) => Err(io::ErrorKind::NotConnected.into()),
             Self::Tokio(listener) => {
                 let (stream, from) = listener.accept().await?;
-                Ok((Accepted::Tokio(stream), from))
+                Ok((Accepted(stream.into_std()?.into()), from))
             }
             Self::Watched(fd, watched) => {
-                poll_fn(|cx| {
-                    watched.source.poll(What::Read, cx, || {
-                        let (socket, from) =
-                            acceptfrom_with(&*fd, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
-                        let from = from.and_then(|from| from.try_into().ok());
-                        Ok((
-                            (Accepted::Socket(socket), from.ok_or(io::ErrorKind::InvalidData)?),
-                            false,
-                        ))
-                    })
-                })
-                .await
+                let source = &watched.source;
+                poll_fn(|cx| source.poll(What::Read, cx, || Ok((accept(fd)?, false)))).await
             }
         }
     }
 }
 
+fn accept(listener: &OwnedFd) -> io::Result<(Accepted, SocketAddr)> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let (socket, from) = acceptfrom_with(listener, flags)?;
+    let from = from.and_then(|from| from.try_into().ok());
+    Ok((Accepted(socket), from.ok_or(io::ErrorKind::InvalidData)?))
+}
+
 impl Accepted {
     /// As a stream of whatever watches sockets here.
     pub(crate) fn stream(self) -> io::Result<ByteStream> {
-        match self {
-            Self::Tokio(stream) => Ok(ByteStream::Tcp(stream)),
-            Self::Socket(fd) => match Reactor::here() {
-                Some(reactor) => Ok(ByteStream::Watched(Socket::new(reactor, fd)?)),
-                None => Ok(ByteStream::Tcp(TcpStream::from_std(fd.into())?)),
-            },
+        match Reactor::here() {
+            Some(reactor) => Ok(ByteStream::Watched(Socket::new(reactor, self.0)?)),
+            None => Ok(ByteStream::Tcp(TcpStream::from_std(self.0.into())?)),
         }
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        match self {
-            Self::Tokio(stream) => stream.local_addr(),
-            Self::Socket(fd) => rustix::net::getsockname(fd)?
-                .try_into()
-                .map_err(|_| io::ErrorKind::InvalidData.into()),
-        }
+        let address = rustix::net::getsockname(&self.0)?;
+        address.try_into().map_err(|_| io::ErrorKind::InvalidData.into())
     }
 }

@@ -52,6 +52,21 @@ fn a_room_joins_its_peers_whatever_they_come_by() {
 }
 
 #[test]
+fn a_room_is_the_same_on_all_threads() {
+    let server = Towline::serve(["ws://127.0.0.1:0", "hub:room", "--threads=3"]);
+    let who = |number| format!("c{} joined", number + 1);
+    let mut peers: Vec<_> =
+        (0..6).map(|number| join(&server, &server.address(), &who(number))).collect();
+    for speaker in 0..peers.len() {
+        peers[speaker].text(&speaker.to_string());
+        let others = peers.iter_mut().enumerate().filter(|(number, _)| *number != speaker);
+        for (_, ws) in others {
+            assert_eq!(ws.recv().text(), speaker.to_string());
+        }
+    }
+}
+
+#[test]
 fn rooms_do_not_hear_each_other() {
     let server = Towline::serve(["ws://127.0.0.1:0", "--route", "/b=hub:b", "hub:a"]);
     let (a, b) = (server.address(), format!("{}/b", server.address().trim_end_matches('/')));

@@ -4,11 +4,12 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
-use crate::support::{Frame, Towline, Ws, tcp_server, wait_until, ws_server};
+use crate::support::{Frame, Running, Towline, Ws, tcp_server, wait_until, ws_server};
 
 #[test]
 fn the_ready_line_names_the_port_that_was_chosen() {
@@ -98,6 +99,52 @@ fn several_listeners_share_a_target() {
     for address in addresses {
         Towline::connect([address]).stdin("to all\n").run().code(0).stdout("to all\n");
     }
+}
+
+/// How often the threads of a server that are there for peers have waited for something.
+fn waits(server: &Running) -> Vec<u64> {
+    let threads = std::fs::read_dir(format!("/proc/{}/task", server.pid().as_raw_nonzero()));
+    let threads = threads.unwrap().map(|thread| thread.unwrap().path());
+    let read = |thread: &Path, file| std::fs::read_to_string(thread.join(file)).unwrap();
+    let of_peers = threads.filter(|thread| read(thread, "comm") == "towline-peers\n");
+    let waits = of_peers.map(|thread| {
+        let status = read(&thread, "status");
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.unwrap().trim().parse().unwrap()
+    });
+    waits.collect()
+}
+
+#[test]
+fn peers_are_spread_over_threads() {
+    let dir = tempfile::tempdir().unwrap();
+    let unix = format!("unix:{}", dir.path().join("s").display());
+    let server = Towline::serve(["ws://127.0.0.1:0", &unix, "echo:", "--threads=3"]);
+    let address = server.listeners(2).remove(0);
+    let connect = || {
+        let mut ws = Ws::connect(&address);
+        ws.text("here");
+        assert_eq!(ws.recv().text(), "here");
+        ws
+    };
+    let mut peers: Vec<_> = (0..3).map(|_| connect()).collect();
+    let before = waits(&server);
+    assert_eq!(before.len(), 2, "besides the first thread");
+    for number in 0..100 {
+        for ws in &mut peers {
+            ws.text(&number.to_string());
+            assert_eq!(ws.recv().text(), number.to_string());
+        }
+    }
+    // Each answer was waited for, so that its thread had nothing else to do before the next one.
+    let grown = waits(&server).into_iter().zip(before).map(|(after, before)| after - before);
+    assert!(grown.clone().all(|waits| waits >= 50), "{:?}", grown.collect::<Vec<_>>());
+    Towline::connect([&unix]).stdin("to any\n").run().code(0).stdout("to any\n");
+    server.signal(Signal::TERM);
+    for mut ws in peers {
+        assert_eq!(ws.until_close(), 1001);
+    }
+    server.wait().code(0);
 }
 
 #[test]
@@ -257,7 +304,7 @@ fn peers_that_leave_in_the_middle_of_the_handshake_leave_nothing_behind() {
     assert_eq!(stayed.recv().text(), "still here");
 }
 
-fn descriptors(server: &crate::support::Running) -> usize {
+fn descriptors(server: &Running) -> usize {
     let pid = server.pid().as_raw_nonzero();
     std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
 }

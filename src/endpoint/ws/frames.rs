@@ -30,7 +30,7 @@ pub(super) struct Frames {
     role: Role,
     /// The most bytes that a message may have.
     max: usize,
-    /// The library may have an answer to give.
+    /// The library may have something to write.
     owes: bool,
     /// Nothing more is read.
     ended: bool,
@@ -120,6 +120,7 @@ impl Frames {
             Message::Text(text) if self.library.can_write() => self.put(TEXT, text.into()),
             Message::Binary(data) if self.library.can_write() => self.put(BINARY, data),
             message => {
+                self.owes = true;
                 let cx = &mut Context::from_waker(Waker::noop());
                 match self.library.write(&mut self.wire.view(cx, false), message) {
                     Err(fault) if would_block(&fault) => Ok(()),
@@ -149,12 +150,16 @@ impl Frames {
 
     /// Writes out all that is queued.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        match self.library.flush(&mut self.wire.view(cx, false)) {
-            Err(fault) if would_block(&fault) => Poll::Pending,
-            // It has said its last word.
-            Err(Fault::ConnectionClosed) => self.wire.poll_flush(cx).map_err(Fault::Io),
-            outcome => Poll::Ready(outcome),
+        if self.owes {
+            match self.library.flush(&mut self.wire.view(cx, false)) {
+                Err(fault) if would_block(&fault) => return Poll::Pending,
+                // It has said its last word.
+                Err(Fault::ConnectionClosed) => {}
+                outcome => outcome?,
+            }
+            self.owes = false;
         }
+        self.wire.poll_flush(cx).map_err(Fault::Io)
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::io::AsyncWrite;
 use tokio_util::io::poll_read_buf;
 
 use super::head::{self, Head};
-use crate::buffers::{Intake, LARGE, Outbox};
+use crate::buffers::{Intake, LARGE, Outbox, take};
 use crate::duplex::ByteStream;
 
 /// What may lie unread in a buffer of its own while something else is done, in bytes.
@@ -72,8 +72,7 @@ impl Wire {
                 }
                 let len = usize::try_from(head.len).map_err(io::Error::other)?;
                 if bytes.len() - at >= len {
-                    bytes.advance(at);
-                    return Poll::Ready(Ok(Some((head, payload(bytes, &head, len)))));
+                    return Poll::Ready(Ok(Some((head, payload(bytes, at, &head, len)))));
                 }
                 if len > LARGE {
                     bytes.advance(at);
@@ -95,7 +94,7 @@ impl Wire {
             if left == 0 {
                 let Long { head, payload: mut bytes } = *long;
                 let len = bytes.len();
-                return Poll::Ready(Ok(Some((head, payload(&mut bytes, &head, len)))));
+                return Poll::Ready(Ok(Some((head, payload(&mut bytes, 0, &head, len)))));
             }
             let mut rest = (&mut long.payload).limit(left);
             match poll_read_buf(Pin::new(&mut self.stream), cx, &mut rest) {
@@ -159,16 +158,18 @@ impl Wire {
     }
 }
 
-/// Takes a payload off the front, unmasked.
-fn payload(bytes: &mut BytesMut, head: &Head, len: usize) -> Bytes {
+/// Takes a payload off the front, unmasked; `at` says where it begins.
+fn payload(bytes: &mut BytesMut, at: usize, head: &Head, len: usize) -> Bytes {
+    let end = at + len;
     if let Some(key) = head.key {
-        head::mask(&mut bytes[..len], key, 0);
+        head::mask(&mut bytes[at..end], key, 0);
     }
     if len >= LARGE {
+        bytes.advance(at);
         return bytes.split_to(len).freeze();
     }
-    let payload = Bytes::copy_from_slice(&bytes[..len]);
-    bytes.advance(len);
+    let payload = Bytes::copy_from_slice(&bytes[at..end]);
+    take(bytes, end);
     payload
 }
 
