@@ -234,11 +234,7 @@ impl Listener {
 ///
 /// # Errors
 /// The console of `serve` failed.
-pub(crate) async fn accept(
-    listeners: Vec<Listener>,
-    threads: &Threads,
-    cx: Arc<Context>,
-) -> Result<()> {
+pub async fn accept(listeners: Vec<Listener>, threads: &Threads, cx: Arc<Context>) -> Result<()> {
     let all = cx.clone();
     let join = |_, peer, place| all.peers.join_on(threads.idlest(), peer, place, &all);
     accept_for(listeners, cx, join).await

@@ -48,5 +48,5 @@ mod resting;
 pub mod signal;
 mod slab;
 mod stamp;
-mod threads;
+pub mod threads;
 pub mod trace;
