@@ -16,7 +16,7 @@ use tokio_util::task::task_tracker::TrackedFuture;
 
 use crate::backoff::Backoff;
 use crate::context::Context;
-use crate::duplex::Duplex;
+use crate::duplex::{ByteStream, Duplex};
 use crate::endpoint::{Call, Endpoint, HostPort, Side};
 use crate::error::{Error, Kind, Result, plain};
 use crate::framing::Framing;
@@ -109,9 +109,18 @@ pub type Reply = Box<
 
 impl Incoming {
     /// A peer without a handshake of its own.
-    pub fn ready(duplex: Duplex, peer: Peer) -> Self {
+    pub fn ready(stream: ByteStream, peer: Peer) -> Self {
+        Self::taken(peer, || Ok(stream))
+    }
+
+    /// The same, over what `take` makes of its socket on the thread that serves it.
+    pub(crate) fn taken(
+        peer: Peer,
+        take: impl FnOnce() -> io::Result<ByteStream> + Send + 'static,
+    ) -> Self {
         let (address, handshake) = (peer.address.clone(), peer.handshake.clone());
-        Self { address, handshake, ready: Box::pin(async { Ok((duplex, peer)) }) }
+        let ready = async { Ok((Duplex::Bytes(take().map_err(Error::io)?), peer)) };
+        Self { address, handshake, ready: Box::pin(ready) }
     }
 
     /// The same peer, but for what a proxy says of it before all else.

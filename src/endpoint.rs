@@ -468,7 +468,7 @@ impl Endpoint {
     /// The one peer that is at stdin and stdout already, as inetd and sshd hand it over.
     pub(crate) async fn over_stdio(&self, cx: &Arc<Context>) -> Result<Incoming> {
         let (stream, peer) = stdio::handed_over().map_err(|error| error.at("stdin"))?;
-        let incoming = Incoming::ready(Duplex::Bytes(stream), peer);
+        let incoming = Incoming::ready(stream, peer);
         let names = self.hops.iter().map(|hop| format!("{hop:#}")).collect();
         let address = format!("{self:#}").into();
         Ok(incoming.answered(&address, self.layers(names), cx.clone()))

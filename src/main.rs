@@ -6,6 +6,7 @@ use mimalloc::MiMalloc;
 use tokio::runtime::Builder;
 use towline::cli::{Cli, Command};
 use towline::error::{Error, Kind, Result};
+use towline::threads::cores;
 use towline::{command, report};
 
 /// A handshake is some sixty small allocations, and a crowd of them frees what others took.
@@ -38,19 +39,17 @@ fn run(cli: Cli) -> Result<()> {
 
 fn runtime(command: &Command) -> Builder {
     let threads = match command {
-        Command::Proxy(args) => Some(args.threads().tasks),
+        Command::Proxy(args) => args.threads().tasks,
         // Of several sessions each can have a thread; all that goes through one is one stream.
-        Command::Tunnel(args) if args.shared.ssh_pool.connections > 1 => None,
+        Command::Tunnel(args) if args.shared.ssh_pool.connections > 1 => cores(),
         // One join is one task, which a second thread would only have to wake. Peers are served, and
         // load is made, by threads of their own.
-        _ => Some(1),
+        _ => 1,
     };
-    if threads == Some(1) {
+    if threads == 1 {
         return Builder::new_current_thread();
     }
     let mut builder = Builder::new_multi_thread();
-    if let Some(threads) = threads {
-        builder.worker_threads(threads);
-    }
+    builder.worker_threads(threads);
     builder
 }

@@ -42,7 +42,7 @@ impl Threads {
     /// How many are best where nothing else is known: one core is left to the other end, or to what
     /// else there is to do.
     pub fn fitting() -> usize {
-        thread::available_parallelism().map_or(1, NonZero::get).saturating_sub(1).max(1)
+        (cores() - 1).max(1)
     }
 
     /// The one with the least to do.
@@ -50,6 +50,11 @@ impl Threads {
         let all = once(&self.first).chain(self.others.iter().map(|it| &it.runtime));
         all.min_by_key(|it| it.metrics().num_alive_tasks()).unwrap_or(&self.first)
     }
+}
+
+/// How many cores this process may use; 1 where the system does not say.
+pub fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 impl Thread {

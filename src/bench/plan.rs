@@ -1,7 +1,5 @@
 //! What is to be done, with all that the flags leave open decided.
 
-use std::thread::available_parallelism;
-
 use super::clock::nanos;
 use super::matching::Matching;
 use super::payload::Payload;
@@ -11,6 +9,7 @@ use crate::cli::value::Compress;
 use crate::endpoint::{Endpoint, deflate};
 use crate::error::{Error, Kind, Result};
 use crate::recording;
+use crate::threads::cores;
 
 /// What every thread of a run knows.
 #[derive(Debug)]
@@ -139,8 +138,7 @@ impl Plan {
         if workload == Workload::FanOut && !payload.is_stamped() {
             return refused("--workload", "what is published needs a {stamp}, or a --size from 32");
         }
-        let cores = available_parallelism().map_or(1, |cores| cores.get());
-        let threads = machine.threads.unwrap_or(cores);
+        let threads = machine.threads.unwrap_or_else(cores);
         let threads = match workload {
             Workload::Connect => threads,
             _ => threads.min(connections + own_publishers),

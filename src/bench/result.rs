@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::thread::available_parallelism;
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -18,6 +17,7 @@ use super::tally::{Metric, Tally};
 use super::worker::{Part, Round, SECOND, Tick};
 use crate::cli;
 use crate::cli::bench::{BenchArgs, Weighted, Workload};
+use crate::threads::cores;
 
 /// Who is told what was measured in a second, which began then and was so long.
 pub(crate) type Told<'a> = dyn FnMut(OffsetDateTime, Duration, &Tally) + 'a;
@@ -212,7 +212,7 @@ impl Outcome {
                 cpu_us_per_message,
                 max_rss: max_rss(),
                 throttled: self.throttled,
-                cores: available_parallelism().map_or(1, |cores| cores.get()),
+                cores: cores(),
                 shares_machine: plan.targets.iter().any(is_here),
             },
             config: config(args, plan, rate),

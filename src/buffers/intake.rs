@@ -53,7 +53,7 @@ impl Intake {
     }
 
     /// Leaves a chunk to others if there is too little in it: before nothing is taken for a while, or
-    /// what is taken may be kept for long.
+    /// what is taken may be kept for long. A buffer of its own goes once it is empty.
     pub(crate) fn settle(&mut self, worth: usize) {
         if self.bytes.is_empty() || self.lent && self.bytes.len() < worth {
             let few = BytesMut::from(&self.bytes[..]);

@@ -15,6 +15,7 @@ use crate::proxy::Current;
 use crate::report;
 use crate::signal::Signals;
 use crate::site::Origins;
+use crate::threads::cores;
 use crate::tls::Tls;
 
 mod reload;
@@ -184,7 +185,6 @@ impl ProxyArgs {
     /// How many threads do what. Few are better than many: what has to wait for a thread is done
     /// together with what came meanwhile.
     pub fn threads(&self) -> Threads {
-        let cores = || std::thread::available_parallelism().map_or(1, Into::into);
         let all = self.proxying.threads.unwrap_or_else(cores);
         let most = (all - 1).max(1);
         let is_tls = |it: &Backend| it.endpoint.is_tls();

@@ -112,15 +112,13 @@ fn arrived(accepted: Accepted, from: SocketAddr, at: SocketAddr) -> Incoming {
         false => socket_text(at),
     };
     let peer = Peer { address: socket_text(from), local, ..Peer::default() };
-    let (address, handshake) = (peer.address.clone(), peer.handshake.clone());
-    let ready = async {
-        let stream = accepted.stream().map_err(Error::io)?;
+    Incoming::taken(peer, || {
+        let stream = accepted.stream()?;
         // Linux hands the settings of a listener down to what it accepts.
         #[cfg(not(target_os = "linux"))]
         let _ = tune(&stream);
-        Ok((Duplex::Bytes(stream), peer))
-    };
-    Incoming { address, ready: Box::pin(ready), handshake }
+        Ok(stream)
+    })
 }
 
 /// No delay for small messages; and a peer that has vanished is noticed, after two minutes at the

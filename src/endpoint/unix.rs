@@ -92,14 +92,9 @@ fn arrived(stream: UnixStream, address: &str) -> Incoming {
         local: address.to_owned(),
         ..Peer::default()
     };
-    let (address, handshake) = (peer.address.clone(), peer.handshake.clone());
     // Another thread may serve it.
     let stream = stream.into_std();
-    let ready = async {
-        let stream = stream.and_then(UnixStream::from_std).map_err(Error::io)?;
-        Ok((Duplex::Bytes(ByteStream::Unix(stream)), peer))
-    };
-    Incoming { address, ready: Box::pin(ready), handshake }
+    Incoming::taken(peer, || stream.and_then(UnixStream::from_std).map(ByteStream::Unix))
 }
 
 /// Connects; waits while the listener's queue is full, which a non-blocking connect only reports.

@@ -11,7 +11,6 @@ use tokio::time::sleep;
 use crate::accept::{Incoming, Listener, Peer};
 use crate::backoff::Backoff;
 use crate::context::Context;
-use crate::duplex::Duplex;
 use crate::endpoint::{Call, Ground, Hop, Shape, Side, in_connect_time};
 use crate::error::{Error, Kind, Result};
 use crate::report;
@@ -81,7 +80,7 @@ pub(in crate::endpoint) async fn listen(
 fn arrived(forwarded: Forwarded, at: &Arc<str>) -> Incoming {
     let Forwarded { stream, from } = forwarded;
     let peer = Peer { address: from, local: at.to_string(), ..Peer::default() };
-    Incoming::ready(Duplex::Bytes(stream), peer)
+    Incoming::ready(stream, peer)
 }
 
 impl Remote {

@@ -12,7 +12,7 @@ use super::startups::Startup;
 use super::{Server, address_of};
 use crate::accept::{Handshake, Incoming, Peer};
 use crate::context::Context;
-use crate::duplex::{ByteStream, Duplex};
+use crate::duplex::ByteStream;
 use crate::endpoint::{Endpoint, HostPort};
 use crate::error::{Error, Kind, Result};
 use crate::framing::Framing;
@@ -200,7 +200,7 @@ impl Visit {
             ..Peer::default()
         };
         let stream = stream(target.unwrap_or(&serve.target));
-        let incoming = Incoming::ready(Duplex::Bytes(stream), peer);
+        let incoming = Incoming::ready(stream, peer);
         self.cx.peers.join(incoming, place, &self.cx);
         Ok(())
     }
