@@ -61,8 +61,6 @@ PLAIN_CASES = "1.*,2.*,3.*,4.*,5.*,6.*,7.*,9.*,10.*"
 # Of compression, what is left out is the same with longer messages, or other contents: kosoku, which
 # compresses them, takes minutes for it. `--cases '*' --timeout 1800 --case-timeout 480` is all of it.
 DEFAULT_CASES = f"{PLAIN_CASES},12.1.*,12.*.[1-4],13.*.[1-3]"
-DEFAULT_PROXY_CASES = f"{PLAIN_CASES},12.[14].*,12.*.[1-8],13.2.*,13.*.[1-8]"
-DEFAULT_TLS_CASES = f"{PLAIN_CASES},12.1.*,13.2.*,12.*.[1-3],13.*.[1-3]"
 
 GOOD_BEHAVIOR = ("OK", "NON-STRICT", "INFORMATIONAL")
 GOOD_CLOSE = ("OK", "INFORMATIONAL")
@@ -150,10 +148,7 @@ class Run:
         self.jobs: int = args.jobs
         self.case_timeout: float = args.case_timeout
         self.deadline = time.monotonic() + args.timeout
-        self.patterns: str = args.cases
-        self.excluded: str = args.exclude
-        # Those of the role that's being tested.
-        self.cases: list[str] = []
+        self.cases = select(args.cases, args.exclude)
         # How cases ended without a proxy, so that they're run once for all proxies.
         self.direct: dict[str, Outcome] = {}
         self.children: set[asyncio.subprocess.Process] = set()
@@ -493,25 +488,20 @@ def save_reports(reports: pathlib.Path, role: str, outcomes: list[Outcome]) -> N
 
 
 ROLES = {
-    "server": (test_server, DEFAULT_CASES),
-    "client": (test_client, DEFAULT_CASES),
-    "proxy": (lambda run: test_proxy(run, "proxy", "http://127.0.0.1:0"), DEFAULT_PROXY_CASES),
-    "tls": (
-        lambda run: test_proxy(run, "tls", "https://127.0.0.1:0", "--tls-self-signed"),
-        DEFAULT_TLS_CASES,
-    ),
+    "server": test_server,
+    "client": test_client,
+    "proxy": lambda run: test_proxy(run, "proxy", "http://127.0.0.1:0"),
+    "tls": lambda run: test_proxy(run, "tls", "https://127.0.0.1:0", "--tls-self-signed"),
 }
 
 
 async def test(run: Run, roles: list[str]) -> bool:
     passed = True
     for role in roles:
-        tester, defaults = ROLES[role]
-        run.cases = select(run.patterns or defaults, run.excluded)
         shutil.rmtree(run.reports / role, ignore_errors=True)
         print(f"\ntowline as a {role}: running {len(run.cases)} cases", flush=True)
         started = time.monotonic()
-        outcomes, problems = await tester(run)
+        outcomes, problems = await ROLES[role](run)
         summarize(role, outcomes, time.monotonic() - started)
         save_reports(run.reports, role, outcomes)
         for problem in problems:
@@ -553,9 +543,9 @@ def arguments() -> argparse.Namespace:
     option("--reports", type=pathlib.Path, required=True, help="where reports and logs go")
     option(
         "--cases",
-        default="",
+        default=DEFAULT_CASES,
         help="comma-separated patterns of the cases to run, such as 7.*,9.1.6 or * for the "
-        f"whole suite (default: {DEFAULT_CASES}, and for `proxy` and `tls` more of 12.* and 13.*)",
+        f"whole suite (default: {DEFAULT_CASES})",
     )
     option("--exclude", default="", metavar="CASES", help="patterns of cases to leave out")
     option(
@@ -586,8 +576,6 @@ async def amain(run: Run, roles: list[str]) -> bool:
 
 def main() -> int:
     args = arguments()
-    # Before anything is started.
-    select(args.cases or "*", args.exclude)
     if not os.access(args.towline, os.X_OK):
         print(f"autobahn: {args.towline} can't be run: build it first", file=sys.stderr)
         return 2
