@@ -9,13 +9,15 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
+use tokio_tungstenite::tungstenite::protocol::{
+    CloseFrame, Role, WebSocketConfig, WebSocketContext,
+};
 use tokio_tungstenite::tungstenite::{Error as Fault, Message};
 
 use super::head::{self, Head};
 use super::wire::Wire;
 use crate::buffers::BATCH;
-use crate::duplex::ByteStream;
+use crate::duplex::{Body, ByteStream, Close};
 
 /// What the library allocates for as long as a connection lives, and the most that it reads at once,
 /// in bytes.
@@ -56,17 +58,14 @@ impl Frames {
     }
 
     /// The next message; None at the end, and after a fault.
-    pub(super) fn poll_next(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Message, Fault>>> {
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Body, Fault>>> {
         if self.ended {
             return Poll::Ready(None);
         }
         let read = self.poll_read(cx);
         self.wire.pause(read.is_pending());
         match ready!(read) {
-            Ok(message) => Poll::Ready(Some(Ok(message))),
+            Ok(body) => Poll::Ready(Some(Ok(body))),
             Err(fault) => {
                 self.ended = true;
                 let over = matches!(fault, Fault::AlreadyClosed | Fault::ConnectionClosed);
@@ -75,7 +74,7 @@ impl Frames {
         }
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, Fault>> {
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Body, Fault>> {
         if self.owes {
             match self.library.flush(&mut self.wire.view(cx, true)) {
                 Err(fault) if would_block(&fault) => {}
@@ -92,7 +91,7 @@ impl Frames {
                 head.is_plain_message() && head.key.is_some() == masked && head.len <= max
             };
             if let Some((head, payload)) = ready!(self.wire.poll_frame(cx, ours))? {
-                return Poll::Ready(message(head, payload));
+                return Poll::Ready(plain(head, payload));
             }
         }
         // It also knows what an end means here.
@@ -100,7 +99,7 @@ impl Frames {
             Err(fault) if would_block(&fault) => Poll::Pending,
             read => {
                 self.owes = true;
-                Poll::Ready(read)
+                Poll::Ready(read.map(body))
             }
         }
     }
@@ -115,14 +114,14 @@ impl Frames {
 
     /// Queues a message: whoever waits until it is written, waits in [`Self::poll_ready`] or
     /// [`Self::poll_flush`].
-    pub(super) fn start_send(&mut self, message: Message) -> Result<(), Fault> {
-        match message {
-            Message::Text(text) if self.library.can_write() => self.put(TEXT, text.into()),
-            Message::Binary(data) if self.library.can_write() => self.put(BINARY, data),
-            message => {
+    pub(super) fn start_send(&mut self, body: Body) -> Result<(), Fault> {
+        match body {
+            Body::Text(text) if self.library.can_write() => self.put(TEXT, text.into()),
+            Body::Binary(data) if self.library.can_write() => self.put(BINARY, data),
+            body => {
                 self.owes = true;
                 let cx = &mut Context::from_waker(Waker::noop());
-                match self.library.write(&mut self.wire.view(cx, false), message) {
+                match self.library.write(&mut self.wire.view(cx, false), message(body)) {
                     Err(fault) if would_block(&fault) => Ok(()),
                     outcome => outcome,
                 }
@@ -163,10 +162,41 @@ impl Frames {
     }
 }
 
-fn message(head: Head, payload: Bytes) -> Result<Message, Fault> {
+/// The content of a message that is one frame.
+fn plain(head: Head, payload: Bytes) -> Result<Body, Fault> {
     match head.opcode() {
-        TEXT => Ok(Message::Text(payload.try_into()?)),
-        _ => Ok(Message::Binary(payload)),
+        TEXT => Ok(Body::Text(payload.try_into()?)),
+        _ => Ok(Body::Binary(payload)),
+    }
+}
+
+/// What the library has read.
+fn body(message: Message) -> Body {
+    match message {
+        Message::Text(text) => Body::Text(text),
+        Message::Binary(data) => Body::Binary(data),
+        Message::Ping(data) => Body::Ping(data),
+        Message::Pong(data) => Body::Pong(data),
+        Message::Close(None) => Body::Close(Close::new(Close::NO_CODE, "")),
+        Message::Close(Some(CloseFrame { code, reason })) => {
+            Body::Close(Close { code: code.into(), reason })
+        }
+        // Given to nobody who has not asked for frames.
+        Message::Frame(frame) => Body::Binary(frame.into_payload()),
+    }
+}
+
+/// The same for the library, to be written.
+fn message(body: Body) -> Message {
+    match body {
+        Body::Text(text) => Message::Text(text),
+        Body::Binary(data) => Message::Binary(data),
+        Body::Ping(data) => Message::Ping(data),
+        Body::Pong(data) => Message::Pong(data),
+        Body::Close(Close { code: Close::NO_CODE, .. }) => Message::Close(None),
+        Body::Close(Close { code, reason }) => {
+            Message::Close(Some(CloseFrame { code: code.into(), reason }))
+        }
     }
 }
 

@@ -4,12 +4,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
-use tokio_tungstenite::tungstenite::{self, Error as Fault};
+use tokio_tungstenite::tungstenite::Error as Fault;
+use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::frames::Frames;
 use crate::context::Context as Shared;
@@ -83,17 +84,13 @@ impl Socket {
         }
     }
 
-    fn send_close(&mut self, close: &Close) {
+    fn send_close(&mut self, close: Close) {
         if std::mem::replace(&mut self.closed, true) {
             return;
         }
         self.mute = true;
-        let frame = (close.code != Close::NO_CODE).then(|| CloseFrame {
-            code: CloseCode::from(close.code),
-            reason: close.reason.clone(),
-        });
         // It fails only where there is no connection any more to say goodbye on.
-        let _ = self.ws.start_send(tungstenite::Message::Close(frame));
+        let _ = self.ws.start_send(Body::Close(close));
     }
 
     /// Waits until a peer that pings without end has read the answers.
@@ -110,14 +107,13 @@ impl Socket {
         let error = explain(fault);
         if let Kind::Protocol(code) = error.kind() {
             self.broken = true;
-            self.send_close(&Close::new(code, error.what()));
+            self.send_close(Close::new(code, error.what()));
         }
         error
     }
 }
 
 fn explain(fault: Fault) -> Error {
-    use tungstenite::error::{CapacityError, ProtocolError};
     match fault {
         Fault::Protocol(ProtocolError::ResetWithoutClosingHandshake)
         | Fault::ConnectionClosed
@@ -160,58 +156,46 @@ impl Stream for Socket {
 impl Socket {
     /// The next message of any kind; the end of the peer's bytes is an empty one.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message>>> {
-        let this = self;
-        let received = match this.poll_pongs(cx) {
-            Poll::Ready(Ok(())) => this.ws.poll_next(cx),
+        let received = match self.poll_pongs(cx) {
+            Poll::Ready(Ok(())) => self.ws.poll_next(cx),
             Poll::Ready(Err(fault)) => Poll::Ready(Some(Err(fault))),
             Poll::Pending => Poll::Pending,
         };
         let Poll::Ready(received) = received else {
-            if let Some(keepalive) = &mut this.keepalive
-                && !this.closed
+            if let Some(keepalive) = &mut self.keepalive
+                && !self.closed
             {
-                let lost = ready!(keepalive.poll(cx, &mut this.ws));
-                (this.deaf, this.mute, this.lost) = (true, true, true);
+                let lost = ready!(keepalive.poll(cx, &mut self.ws));
+                (self.deaf, self.mute, self.lost) = (true, true, true);
                 return Poll::Ready(Some(Err(lost)));
             }
             return Poll::Pending;
         };
-        if let Some(keepalive) = &mut this.keepalive {
+        if let Some(keepalive) = &mut self.keepalive {
             keepalive.heard();
         }
-        let body = match received {
-            Some(Ok(tungstenite::Message::Text(text))) => Body::Text(text),
-            Some(Ok(tungstenite::Message::Binary(data))) => Body::Binary(data),
-            Some(Ok(tungstenite::Message::Ping(data))) => {
-                this.pongs += 1;
-                Body::Ping(data)
-            }
-            Some(Ok(tungstenite::Message::Pong(data))) => Body::Pong(data),
-            Some(Ok(tungstenite::Message::Close(frame))) => {
-                // The library answers it; nothing of ours may follow.
-                (this.deaf, this.mute, this.closed) = (true, true, true);
-                let close = frame.map_or_else(
-                    || Close::new(Close::NO_CODE, ""),
-                    |frame| Close { code: frame.code.into(), reason: frame.reason },
-                );
-                this.left = Some(close.clone());
-                Body::Close(close)
-            }
-            // The library gives frames to nobody who has not asked for them.
-            Some(Ok(tungstenite::Message::Frame(_))) => {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
+        match received {
+            Some(Ok(body)) => {
+                match &body {
+                    Body::Ping(_) => self.pongs += 1,
+                    Body::Close(close) => {
+                        // The library answers it; nothing of ours may follow.
+                        (self.deaf, self.mute, self.closed) = (true, true, true);
+                        self.left = Some(close.clone());
+                    }
+                    _ => {}
+                }
+                Poll::Ready(Some(Ok(body.into())))
             }
             Some(Err(fault)) => {
-                this.deaf = true;
-                return Poll::Ready(Some(Err(this.fault(fault))));
+                self.deaf = true;
+                Poll::Ready(Some(Err(self.fault(fault))))
             }
             None => {
-                this.deaf = true;
-                return Poll::Ready(None);
+                self.deaf = true;
+                Poll::Ready(None)
             }
-        };
-        Poll::Ready(Some(Ok(body.into())))
+        }
     }
 }
 
@@ -223,20 +207,16 @@ impl Sink<Message> for Socket {
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<()> {
-        let frame = match message.body {
+        match message.body {
             // What comes after our goodbye is not for this peer any more.
-            _ if self.mute => return Ok(()),
-            Body::Text(text) => tungstenite::Message::Text(text),
-            Body::Binary(data) if self.bytes && data.is_empty() => return Ok(()),
-            Body::Binary(data) => tungstenite::Message::Binary(data),
-            Body::Ping(data) => tungstenite::Message::Ping(data),
-            Body::Pong(data) => tungstenite::Message::Pong(data),
+            _ if self.mute => Ok(()),
+            Body::Binary(data) if self.bytes && data.is_empty() => Ok(()),
             Body::Close(close) => {
-                self.send_close(&close);
-                return Ok(());
+                self.send_close(close);
+                Ok(())
             }
-        };
-        self.ws.start_send(frame).map_err(explain)
+            body => self.ws.start_send(body).map_err(explain),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
@@ -250,11 +230,10 @@ impl Sink<Message> for Socket {
         if !self.mute {
             if self.bytes {
                 ready!(self.ws.poll_ready(cx)).map_err(explain)?;
-                let end = tungstenite::Message::Binary(bytes::Bytes::new());
-                self.ws.start_send(end).map_err(explain)?;
+                self.ws.start_send(Body::Binary(Bytes::new())).map_err(explain)?;
                 self.mute = true;
             } else {
-                self.send_close(&Close::new(1000, ""));
+                self.send_close(Close::new(1000, ""));
             }
         }
         self.ws.poll_flush(cx).map_err(explain)
@@ -309,7 +288,7 @@ impl MessageIo for Socket {
     }
 
     fn abort(&mut self, why: &Error) {
-        self.send_close(&Close::from(why));
+        self.send_close(Close::from(why));
     }
 
     /// Our Close, the peer's answer, then the end of the stream below. A peer that does not
@@ -322,7 +301,7 @@ impl MessageIo for Socket {
         if goodbye.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Ok(()));
         }
-        self.send_close(&Close::new(1000, ""));
+        self.send_close(Close::new(1000, ""));
         if ready!(self.ws.poll_flush(cx)).is_err() {
             return Poll::Ready(Ok(()));
         }
@@ -375,7 +354,7 @@ impl Keepalive {
                 self.interval - quiet
             } else {
                 self.pinged = true;
-                let _ = ws.start_send(tungstenite::Message::Ping(bytes::Bytes::new()));
+                let _ = ws.start_send(Body::Ping(Bytes::new()));
                 let _ = ws.poll_flush(cx);
                 self.patience
             };

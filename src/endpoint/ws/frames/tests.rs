@@ -30,7 +30,7 @@ fn finish<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
 }
 
 /// What came of frames: messages, and why there were no more.
-type Outcome = (Vec<Message>, Option<String>);
+type Outcome = (Vec<Body>, Option<String>);
 
 fn ours(wire: &[u8], piece: usize, role: Role, max: usize) -> (Outcome, Vec<u8>) {
     let (mut frames, taken) = frames(wire, piece, role, max);
@@ -68,7 +68,7 @@ fn library(wire: &[u8], role: Role, max: usize) -> (Outcome, Vec<u8>) {
     let mut messages = Vec::new();
     let why = loop {
         match library.read(&mut stream) {
-            Ok(message) => messages.push(message),
+            Ok(message) => messages.push(body(message)),
             Err(Fault::AlreadyClosed | Fault::ConnectionClosed) => break None,
             Err(fault) => break Some(fault.to_string()),
         }
@@ -161,9 +161,9 @@ proptest! {
         for (text, len) in messages {
             finish(|cx| sender.poll_ready(cx)).unwrap();
             let payload: String = "größer ".chars().cycle().take(len).collect();
-            let message = if text { Message::Text(payload.into()) } else { Message::binary(payload) };
-            sent.push(message.clone());
-            sender.start_send(message).unwrap();
+            let body = if text { Body::Text(payload.into()) } else { Body::Binary(payload.into()) };
+            sent.push(body.clone());
+            sender.start_send(body).unwrap();
         }
         finish(|cx| sender.poll_flush(cx)).unwrap();
         let wire = wire.lock().unwrap().clone();
