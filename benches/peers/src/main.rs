@@ -45,7 +45,7 @@ peers flow ws-source BYTES PORT SIZE
                               send that as a client, in messages of SIZE bytes
 peers flow ws-sink BYTES PORT the same the other way, comparing
 peers flow tcp-source BYTES   send that to the connection that comes
-peers flow tcp-sink BYTES     compare what comes
+peers flow tcp-sink BYTES     count what comes, and compare a part of it
 ";
 
 #[tokio::main]

@@ -67,6 +67,13 @@ impl Payload {
         Some(&self.block[..len])
     }
 
+    /// Leaves pieces of [`Self::bytes`] out, so that this one is next.
+    pub(crate) fn skip_to(&mut self, piece: u64) {
+        let skipped = piece - self.made;
+        self.made = piece;
+        self.left = self.left.saturating_sub(skipped * CHUNK as u64);
+    }
+
     pub(crate) fn write_to_stdout(mut self) -> Result {
         let mut stdout = io::BufWriter::with_capacity(CHUNK, io::stdout().lock());
         let end: &[u8] = if self.lines { b"\n" } else { b"" };
