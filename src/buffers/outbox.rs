@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 
-use super::{LARGE, borrow, give_back, take};
+use super::{LARGE, append, borrow, give_back, take};
 
 /// How many pieces one write takes.
 const PIECES: usize = 16;
@@ -46,7 +46,7 @@ impl Outbox {
     /// Appends a piece, for a stream that is written `vectored` without a copy if it is large.
     pub(crate) fn push(&mut self, piece: Bytes, vectored: bool) {
         if !vectored || piece.len() < WORTH {
-            self.end().extend_from_slice(&piece);
+            append(self.end(), &piece);
             return;
         }
         if !self.end.is_empty() {

@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::{Error as Fault, Message};
 
 use super::head::{self, Head};
 use super::wire::Wire;
-use crate::buffers::BATCH;
+use crate::buffers::{BATCH, append};
 use crate::duplex::{Body, ByteStream, Close};
 
 /// What the library allocates for as long as a connection lives, and the most that it reads at once,
@@ -140,7 +140,7 @@ impl Frames {
             None => self.wire.outbox.push(payload, self.wire.stream.is_write_vectored()),
             Some(key) => {
                 let at = end.len();
-                end.extend_from_slice(&payload);
+                append(end, &payload);
                 head::mask(&mut end[at..], key, 0);
             }
         }
