@@ -13,8 +13,9 @@ use crate::{Result, say};
 /// What one read takes.
 const ROOM: usize = 256 << 10;
 
-/// Where TCP ends, one in so many pieces is compared, and the kernel throws the others away. Nothing can be
-/// lost or doubled unseen for that: each piece has its number, and all is counted.
+/// Where TCP ends, one in so many pieces is compared; the others are counted, and the kernel throws them away.
+/// What is lost or doubled moves the numbers in those that follow. What is altered or swapped between two that
+/// are compared is not seen here; tests are there for that.
 const SAMPLE: usize = 16;
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
