@@ -80,6 +80,14 @@ impl Person {
         (&*self.pty).write_all(keys.as_bytes()).unwrap();
     }
 
+    /// Ends the input where a line could be typed: a terminal that is between two lines would take
+    /// the key for itself.
+    #[track_caller]
+    fn ends_input(&mut self) {
+        self.sees(PROMPT);
+        self.types(CTRL_D);
+    }
+
     /// The address that a server says it listens on.
     #[track_caller]
     fn listens(&self) -> String {
@@ -108,7 +116,7 @@ impl Person {
         assert_eq!(status.unwrap().code(), Some(code), "{screen:?}");
         let modes = tcgetattr(&*self.pty).unwrap().local_modes;
         assert!(modes.contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG));
-        self.sees("\x1b[?2004l");
+        self.sees(LINE_DONE);
     }
 
     fn history(&self) -> String {
@@ -125,6 +133,8 @@ impl Drop for Person {
 }
 
 const PROMPT: &str = "> ";
+/// What is written when a line is complete: pastes are no longer marked.
+const LINE_DONE: &str = "\x1b[?2004l";
 const CTRL_C: &str = "\x03";
 const CTRL_D: &str = "\x04";
 
@@ -148,7 +158,8 @@ fn what_is_typed_is_sent_and_what_comes_is_printed_above() {
     person.types("half ");
     person.sees("half ");
     person.types("typed\r");
-    person.types(CTRL_D);
+    person.sees(LINE_DONE);
+    person.ends_input();
     person.ends(0);
 }
 
@@ -191,7 +202,7 @@ fn a_paste_of_several_lines_is_one_message() {
     person.sees("Z < {");
     person.sees("<   \"b\": [],");
     person.sees("<       \"c\": null");
-    person.types(CTRL_D);
+    person.ends_input();
     person.ends(0);
 }
 
@@ -264,7 +275,7 @@ fn what_was_entered_is_remembered_and_nobody_else_can_read_it() {
     person.sees("< first");
     person.types(" secret\r");
     person.sees("<  secret");
-    person.types(CTRL_D);
+    person.ends_input();
     person.ends(0);
     assert!(person.history().contains("first"));
     assert!(!person.history().contains("secret"));
@@ -281,7 +292,7 @@ fn what_was_entered_is_remembered_and_nobody_else_can_read_it() {
     person.sees("first");
     person.types(" again\r");
     person.sees("< first again");
-    person.types(CTRL_D);
+    person.ends_input();
     person.ends(0);
 }
 
@@ -297,7 +308,9 @@ fn a_byte_stream_gets_lines() {
     let mut person = Person::run(&["connect", &address]);
     person.sees(PROMPT);
     person.types("GET /\r\r");
-    person.types(CTRL_D);
+    person.sees(LINE_DONE);
+    person.sees(LINE_DONE);
+    person.ends_input();
     person.sees("< one");
     person.sees("< two");
     person.ends(0);
@@ -342,7 +355,7 @@ fn the_server_of_a_hub_is_typed_into() {
     person.sees("c1 left");
     // Its answer was read, and the Close is what ended it.
     person.sees(" close 1008 ");
-    person.types(CTRL_D);
+    person.ends_input();
     person.sees("/quit ends the server");
     person.types("/quit\r");
     assert_eq!(anna.until_close(), 1001);

@@ -14,7 +14,7 @@ fn echo(level: &str) -> Running {
 #[track_caller]
 fn agreed(server: &Running, path: &str, expect: &str) -> Value {
     let said = "what is said again and again ".repeat(1000);
-    let address = format!("{}{path}", server.address());
+    let address = format!("ws://127.0.0.1:{}{path}", server.port());
     let run = Towline::connect([&*address, "--report", "json", "-v"])
         .args(["-s", &said, "-e", &format!("{expect}{said}"), "-s", &said, "-e"])
         .arg(format!("{expect}{said}"))
@@ -43,7 +43,7 @@ fn ws_compresses_with_serve() {
 }
 
 #[test]
-fn servers_compress_with_connect() {
+fn servers_compress_with_connect_and_through_a_proxy() {
     let websockets = peers::python("websockets_server.py").spawn();
     assert_eq!(
         agreed(&websockets, "/echo", "="),
@@ -58,6 +58,8 @@ fn servers_compress_with_connect() {
     });
     let ws = peers::node("ws_server.cjs").arg("deflate").spawn();
     assert_eq!(agreed(&ws, "", "= text "), all);
+    let proxy = Towline::new().args(["proxy", "127.0.0.1:0", &ws.address()]).spawn();
+    assert_eq!(agreed(&proxy, "", "= text "), all);
     let aiohttp = peers::python("aiohttp_server.py").spawn();
     assert_eq!(agreed(&aiohttp, "/", "="), all);
 }
