@@ -13,11 +13,6 @@ use crate::{Result, say};
 /// What one read takes.
 const ROOM: usize = 256 << 10;
 
-/// Where TCP ends, one in so many pieces is compared; the others are counted, and the kernel throws them away.
-/// What is lost or doubled moves the numbers in those that follow. What is altered or swapped between two that
-/// are compared is not seen here; tests are there for that.
-const SAMPLE: usize = 16;
-
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 const CLOSE: [u8; 8] = [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8];
 
@@ -90,13 +85,15 @@ pub(crate) fn tcp_source(bytes: u64) -> Result {
     Ok(())
 }
 
-/// Takes that much from whoever connects.
-pub(crate) fn tcp_sink(bytes: u64) -> Result {
+/// Takes that much from whoever connects, and compares one piece in `every`; the others are counted, and the
+/// kernel throws them away. What is lost or doubled moves the numbers in those that follow; to see what is altered
+/// or swapped takes an `every` of 1.
+pub(crate) fn tcp_sink(bytes: u64, every: u64) -> Result {
     let tcp = accept()?;
     let mut check = Check::new(bytes);
     let mut buf = vec![0; ROOM];
     while !check.is_over() {
-        let (left, compared) = check.stretch();
+        let (left, compared) = check.stretch(every);
         let flags = if compared { RecvFlags::empty() } else { RecvFlags::TRUNC };
         match recv(&tcp, &mut buf[..left.min(ROOM)], flags)?.1 {
             0 => return Err("the end came too early".into()),
@@ -194,13 +191,13 @@ impl Check {
         self.taken == self.bytes
     }
 
-    /// How much comes that is compared, or how much that is only counted.
-    fn stretch(&self) -> (usize, bool) {
-        let at = (self.taken % (SAMPLE * CHUNK) as u64) as usize;
-        match at < CHUNK {
-            true => (CHUNK - at, true),
-            false => (SAMPLE * CHUNK - at, false),
-        }
+    /// How much comes that is compared, where one piece in `every` is, or how much that is only counted.
+    fn stretch(&self, every: u64) -> (usize, bool) {
+        let (chunk, all) = (CHUNK as u64, every * CHUNK as u64);
+        let at = self.taken % all;
+        let compared = at < chunk;
+        let end = if compared { chunk } else { all };
+        ((end - at) as usize, compared)
     }
 
     fn count(&mut self, len: usize) {

@@ -45,7 +45,8 @@ peers flow ws-source BYTES PORT SIZE
                               send that as a client, in messages of SIZE bytes
 peers flow ws-sink BYTES PORT the same the other way, comparing
 peers flow tcp-source BYTES   send that to the connection that comes
-peers flow tcp-sink BYTES     count what comes, and compare a part of it
+peers flow tcp-sink BYTES EVERY
+                              count what comes, and compare one piece of 64 KiB in EVERY
 ";
 
 #[tokio::main]
@@ -116,7 +117,7 @@ fn flow(args: &[&str]) -> Result {
         }
         ["ws-sink", bytes, port] => flow::ws_sink(number(bytes)?, port.parse()?),
         ["tcp-source", bytes] => flow::tcp_source(number(bytes)?),
-        ["tcp-sink", bytes] => flow::tcp_sink(number(bytes)?),
+        ["tcp-sink", bytes, every] => flow::tcp_sink(number(bytes)?, number(every)?.max(1)),
         _ => Err(USAGE.into()),
     }
 }
