@@ -202,7 +202,7 @@ fn the_page_of_a_report_is_seen_as_it_is_meant() {
             || it["method"] == "Runtime.exceptionThrown"
             || it["method"] == "Page.javascriptDialogOpening"
     };
-    let bad: Vec<_> = tab.events.iter().filter(bad).collect();
+    let bad: Vec<_> = tab.events().iter().filter(bad).collect();
     assert!(bad.is_empty(), "{bad:#?}");
 }
 
@@ -240,7 +240,7 @@ fn the_page_of_a_comparison_is_seen_as_it_is_meant() {
     }
     let rows = tab.run("return document.querySelector('tbody').rows.length;");
     assert_eq!(rows, 6);
-    assert!(tab.events.iter().all(|it| it["method"] != "Log.entryAdded"), "{:#?}", tab.events);
+    assert!(tab.events().iter().all(|it| it["method"] != "Log.entryAdded"), "{:#?}", tab.events());
 }
 
 /// What must hold in any size: charts that are drawn, inside their frames, with labels of a size

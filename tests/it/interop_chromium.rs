@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::browser::Page as _;
 use crate::support::chromium::Chromium;
 use crate::support::{Running, Towline};
 

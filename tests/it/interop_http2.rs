@@ -8,8 +8,10 @@ use rustix::process::Signal;
 use serde_json::json;
 use tempfile::{NamedTempFile, TempDir};
 
+use crate::support::browser::Page;
 use crate::support::certs::Issued;
 use crate::support::chromium::Chromium;
+use crate::support::firefox::Firefox;
 use crate::support::{ClosedPort, Output, Running, Towline, noise, peers};
 
 /// A scenario of Python's h2 against a server.
@@ -239,8 +241,10 @@ fn websockets_to_one_place_share_a_connection_as_long_as_they_fit() {
     }
 }
 
-#[test]
-fn chromium_opens_websockets_on_the_connection_of_its_page() {
+/// Has a browser that shows the page of a server open five WebSockets to that, which must come over the
+/// connection that the page came over.
+#[track_caller]
+fn websockets_share_the_connection_of_a_page<P: Page>(open: fn(&str) -> P, extension: &str) {
     let dir = TempDir::new().unwrap();
     fs::write(dir.path().join("index.html"), "<title>h2 here</title>").unwrap();
     let server = Towline::serve([
@@ -254,9 +258,8 @@ fn chromium_opens_websockets_on_the_connection_of_its_page() {
         "--compress=auto",
     ]);
     let port = server.port();
-    let url = format!("https://127.0.0.1:{port}/");
-    let browser = Chromium::open_insecure(&url, "h2 here");
-    let seen = browser.run(&format!(
+    let page = open(&format!("https://127.0.0.1:{port}/"));
+    let seen = page.run(&format!(
         "
         const talk = number => new Promise(resolve => {{
             const ws = new WebSocket('wss://127.0.0.1:{port}/ws', ['chat']);
@@ -274,7 +277,6 @@ fn chromium_opens_websockets_on_the_connection_of_its_page() {
         return [page, ...all];
         "
     ));
-    let extension = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
     let each = json!(["chat", extension, true, 4001, 7, 1_000_000]);
     assert_eq!(seen, json!(["h2", each, each, each, each, each]));
     // From one address, and not over an upgrade.
@@ -290,6 +292,18 @@ fn chromium_opens_websockets_on_the_connection_of_its_page() {
         })
         .collect();
     assert!(peers.iter().all(|it| *it == peers[0]), "{peers:?}");
+}
+
+#[test]
+fn chromium_opens_websockets_on_the_connection_of_its_page() {
+    let open = |url: &str| Chromium::open_insecure(url, "h2 here");
+    let all = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+    websockets_share_the_connection_of_a_page(open, all);
+}
+
+#[test]
+fn firefox_opens_websockets_on_the_connection_of_its_page() {
+    websockets_share_the_connection_of_a_page(Firefox::open_insecure, "permessage-deflate");
 }
 
 /// HAProxy before a server that is spoken to over HTTP/2.

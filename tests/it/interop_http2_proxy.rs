@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::support::browser::Page as _;
 use crate::support::chromium::Chromium;
 use crate::support::{
     DEADLINE, Frame, Output, Running, Server, Towline, noise, peers, tcp_server, ws_server,

@@ -76,13 +76,13 @@ mod interop_bench_reports;
 // The test page in a real browser.
 #[cfg(feature = "interop")]
 mod interop_chromium;
-// permessage-deflate with other libraries, a browser, and front ends in between.
+// permessage-deflate with other libraries, browsers, and front ends in between.
 #[cfg(feature = "interop")]
 mod interop_compression;
 // nginx and HAProxy between two towlines.
 #[cfg(feature = "interop")]
 mod interop_frontends;
-// WebSockets over HTTP/2: Chromium, curl, HAProxy, Hypercorn, Python's h2.
+// WebSockets over HTTP/2: Chromium, Firefox, curl, HAProxy, Hypercorn, Python's h2.
 #[cfg(feature = "interop")]
 mod interop_http2;
 // Clients of HTTP/2 at a reverse proxy.

@@ -17,8 +17,10 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
+pub(crate) mod browser;
 pub(crate) mod certs;
 pub(crate) mod chromium;
+pub(crate) mod firefox;
 pub(crate) mod keys;
 pub(crate) mod peer;
 pub(crate) mod peers;
