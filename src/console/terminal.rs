@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use rustix::termios::{OptionalActions, Termios};
+use rustix::termios::{LocalModes, OptionalActions, Termios};
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
@@ -78,6 +78,13 @@ impl Terminal {
         editor.set_helper(Some(Callbacks { screen: screen.clone(), complete }));
 
         let found = rustix::termios::tcgetattr(io::stdin()).ok();
+        if let Some(found) = &found {
+            // The editor puts the terminal back between two lines, to what it is from here on. Were lines
+            // made by the terminal then, a Ctrl-D that is typed ahead would be taken by that and be lost.
+            let mut keys = found.clone();
+            keys.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
+            let _ = rustix::termios::tcsetattr(io::stdin(), OptionalActions::Now, &keys);
+        }
         let (sender, inputs) = mpsc::unbounded_channel();
         let edited = screen.clone();
         thread::spawn(move || edit(editor, &edited, &sender));

@@ -80,14 +80,6 @@ impl Person {
         (&*self.pty).write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Ends the input where a line could be typed: a terminal that is between two lines would take
-    /// the key for itself.
-    #[track_caller]
-    fn ends_input(&mut self) {
-        self.sees(PROMPT);
-        self.types(CTRL_D);
-    }
-
     /// The address that a server says it listens on.
     #[track_caller]
     fn listens(&self) -> String {
@@ -116,7 +108,7 @@ impl Person {
         assert_eq!(status.unwrap().code(), Some(code), "{screen:?}");
         let modes = tcgetattr(&*self.pty).unwrap().local_modes;
         assert!(modes.contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG));
-        self.sees(LINE_DONE);
+        self.sees("\x1b[?2004l");
     }
 
     fn history(&self) -> String {
@@ -133,8 +125,6 @@ impl Drop for Person {
 }
 
 const PROMPT: &str = "> ";
-/// What is written when a line is complete: pastes are no longer marked.
-const LINE_DONE: &str = "\x1b[?2004l";
 const CTRL_C: &str = "\x03";
 const CTRL_D: &str = "\x04";
 
@@ -158,8 +148,7 @@ fn what_is_typed_is_sent_and_what_comes_is_printed_above() {
     person.types("half ");
     person.sees("half ");
     person.types("typed\r");
-    person.sees(LINE_DONE);
-    person.ends_input();
+    person.types(CTRL_D);
     person.ends(0);
 }
 
@@ -202,7 +191,7 @@ fn a_paste_of_several_lines_is_one_message() {
     person.sees("Z < {");
     person.sees("<   \"b\": [],");
     person.sees("<       \"c\": null");
-    person.ends_input();
+    person.types(CTRL_D);
     person.ends(0);
 }
 
@@ -275,7 +264,7 @@ fn what_was_entered_is_remembered_and_nobody_else_can_read_it() {
     person.sees("< first");
     person.types(" secret\r");
     person.sees("<  secret");
-    person.ends_input();
+    person.types(CTRL_D);
     person.ends(0);
     assert!(person.history().contains("first"));
     assert!(!person.history().contains("secret"));
@@ -292,7 +281,7 @@ fn what_was_entered_is_remembered_and_nobody_else_can_read_it() {
     person.sees("first");
     person.types(" again\r");
     person.sees("< first again");
-    person.ends_input();
+    person.types(CTRL_D);
     person.ends(0);
 }
 
@@ -308,9 +297,7 @@ fn a_byte_stream_gets_lines() {
     let mut person = Person::run(&["connect", &address]);
     person.sees(PROMPT);
     person.types("GET /\r\r");
-    person.sees(LINE_DONE);
-    person.sees(LINE_DONE);
-    person.ends_input();
+    person.types(CTRL_D);
     person.sees("< one");
     person.sees("< two");
     person.ends(0);
@@ -355,7 +342,7 @@ fn the_server_of_a_hub_is_typed_into() {
     person.sees("c1 left");
     // Its answer was read, and the Close is what ended it.
     person.sees(" close 1008 ");
-    person.ends_input();
+    person.types(CTRL_D);
     person.sees("/quit ends the server");
     person.types("/quit\r");
     assert_eq!(anna.until_close(), 1001);
