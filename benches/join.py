@@ -88,26 +88,28 @@ def pipe(options, tables):
     def up(command):
         return through_stdin(command, ["data", size], ["sink"], want)[0]
 
+    def up_counted(command):
+        return through_stdin(command, ["data", size], ["flow", "ws-count"], size)[0]
+
     def down(command):
         return through_stdout(command, ["source", "data", size], want)
 
     towline = [harness.TOWLINE, "connect", "--frame", "raw", "--linger", "0", "-"]
-    ups = in_turns(
-        options.runs,
-        {"towline connect --frame raw": towline, "websocat -b": [harness.WEBSOCAT, "-b"]},
-        up,
-    )
-    alone = in_turns(options.runs, {"the pipe alone": size}, pipe_alone)["the pipe alone"]
-    rows = by_usage(ups, size / GIB)
-    rows.append(["the pipe alone, to a hash", "", "", f"{alone['wall'] / (size / GIB):.2f}", ""])
-    tables.show("pipe: stdin to a WebSocket", head, rows)
-    downs = in_turns(
-        options.runs,
-        {"towline connect --frame raw": towline, "websocat -b -E": [harness.WEBSOCAT, "-b", "-E"]},
-        down,
-    )
-    tables.show("pipe: a WebSocket to stdout", head, by_usage(downs, size / GIB))
-    for medians in (ups, downs):
+    clients = {"towline connect --frame raw": towline, "websocat -b": [harness.WEBSOCAT, "-b"]}
+    taken = []
+    for title, measure, alone, check in (
+        ("pipe: stdin to a WebSocket", up, "the pipe alone, to a hash", "digest"),
+        ("pipe: stdin to a WebSocket that is only counted", up_counted, "the pipe alone", "count"),
+    ):
+        taken.append(in_turns(options.runs, clients, measure))
+        pipes = in_turns(options.runs, {alone: ["data", size, check]}, pipe_alone)
+        rows = by_usage(taken[-1], size / GIB)
+        rows.append([alone, "", "", f"{pipes[alone]['wall'] / (size / GIB):.2f}", ""])
+        tables.show(title, head, rows)
+    clients["websocat -b -E"] = clients.pop("websocat -b") + ["-E"]
+    taken.append(in_turns(options.runs, clients, down))
+    tables.show("pipe: a WebSocket to stdout", head, by_usage(taken[-1], size / GIB))
+    for medians in taken:
         peak = medians["towline connect --frame raw"]["peak"]
         limit("peak memory of towline connect", peak, PIPE_PEAK_MIB, "MiB")
 
@@ -149,9 +151,10 @@ def lines(options, tables):
         limit("peak memory of towline connect", medians["towline connect"]["peak"], PIPE_PEAK_MIB, "MiB")
 
 
-def pipe_alone(size):
-    """`peers data SIZE | peers digest`: no client can be faster than what feeds and checks it"""
-    with peer("data", size) as near, peer("digest", stdin=near.popen.stdout) as far:
+def pipe_alone(words):
+    """`peers data SIZE | peers CHECK`: no client can be faster than what feeds and checks it"""
+    *payload, check = words
+    with peer(*payload) as near, peer(check, stdin=near.popen.stdout) as far:
         near.popen.stdout.close()
         far.line()
         return far.usage()

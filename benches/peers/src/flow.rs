@@ -1,11 +1,12 @@
-//! The far sides of a bridge between WebSocket and TCP: one thread each, no library, as little work as
-//! there can be, so that what is measured is the bridge.
+//! The far sides of a bridge between WebSocket and TCP, and of a client: one thread each, no library for what is
+//! moved, as little work as there can be, so that what is measured is what stands between.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::time::Instant;
 
 use rustix::net::{RecvFlags, recv};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::payload::{CHUNK, Payload, STAMP};
 use crate::{Result, say};
@@ -72,6 +73,45 @@ pub(crate) fn ws_sink(bytes: u64, port: u16) -> Result {
     check.say()
 }
 
+/// Takes messages from the client that comes, until it closes or leaves. They are counted, and the kernel throws them
+/// away.
+pub(crate) fn ws_count() -> Result {
+    let mut tcp = accept()?;
+    let request = http_head(&mut tcp)?;
+    let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
+    let accept = derive_accept_key(key.ok_or("there is no Sec-WebSocket-Key")?.trim().as_bytes());
+    write!(
+        tcp,
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+    )?;
+    let (mut buf, mut bytes) = (vec![0; ROOM], 0);
+    loop {
+        let mut start = [0; 2];
+        let gone = tcp.read(&mut start[..1])? == 0;
+        if gone || start[0] & 0x0f == 8 {
+            // Who has left does not take it.
+            let _ = tcp.write_all(&[0x88, 0]);
+            return say(&format!(r#"{{"bytes":{bytes}}}"#));
+        }
+        tcp.read_exact(&mut start[1..])?;
+        let len = start[1];
+        let mut long = [0; 8];
+        let width = [0, 2, 8][usize::from(len & 0x7f).saturating_sub(125)];
+        tcp.read_exact(&mut long[8 - width..])?;
+        let mut left = if width == 0 { u64::from(len & 0x7f) } else { u64::from_be_bytes(long) };
+        bytes += left;
+        tcp.read_exact(&mut [0; KEY.len()])?;
+        while left > 0 {
+            let room = left.min(ROOM as u64) as usize;
+            match recv(&tcp, &mut buf[..room], RecvFlags::TRUNC)?.1 {
+                0 => return Err("the end came too early".into()),
+                read => left -= read as u64,
+            }
+        }
+    }
+}
+
 /// Sends that much to whoever connects.
 pub(crate) fn tcp_source(bytes: u64) -> Result {
     let mut tcp = accept()?;
@@ -118,16 +158,21 @@ fn connect(port: u16) -> Result<TcpStream> {
         "GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )?;
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"\r\n\r\n") {
+    let answer = http_head(&mut tcp)?;
+    match answer.starts_with("HTTP/1.1 101") {
+        true => Ok(tcp),
+        false => Err(answer.into()),
+    }
+}
+
+fn http_head(tcp: &mut TcpStream) -> Result<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
         tcp.read_exact(&mut byte)?;
-        answer.push(byte[0]);
+        head.push(byte[0]);
     }
-    match answer.starts_with(b"HTTP/1.1 101") {
-        true => Ok(tcp),
-        false => Err(String::from_utf8_lossy(&answer).into()),
-    }
+    Ok(String::from_utf8(head)?)
 }
 
 /// Appends a masked binary message.

@@ -28,6 +28,7 @@ const USAGE: &str = "\
 peers data BYTES              that many bytes to stdout
 peers lines COUNT             that many short lines to stdout
 peers digest                  count and hash stdin
+peers count                   only count it
 peers sink [--lines]          one WebSocket: count and hash the messages (a newline after each)
 peers source data BYTES       one WebSocket: send that in messages of 64 KiB, then Close 1000
 peers source lines COUNT      one WebSocket: send one text message a line, then Close 1000
@@ -44,6 +45,7 @@ peers bridge PORT             WebSockets to TCP connections to PORT, on fastwebs
 peers flow ws-source BYTES PORT SIZE
                               send that as a client, in messages of SIZE bytes
 peers flow ws-sink BYTES PORT the same the other way, comparing
+peers flow ws-count           count what the client that comes sends, and throw it away
 peers flow tcp-source BYTES   send that to the connection that comes
 peers flow tcp-sink BYTES EVERY
                               count what comes, and compare one piece of 64 KiB in EVERY
@@ -57,6 +59,7 @@ async fn main() -> ExitCode {
         ["data", bytes] => number(bytes).and_then(|n| Payload::bytes(n).write_to_stdout()),
         ["lines", count] => number(count).and_then(|n| Payload::lines(n).write_to_stdout()),
         ["digest"] => Digest::of_stdin(),
+        ["count"] => payload::count_stdin(),
         ["sink"] => ws::sink(false).await,
         ["sink", "--lines"] => ws::sink(true).await,
         ["source", kind, amount] => match number(amount) {
@@ -116,6 +119,7 @@ fn flow(args: &[&str]) -> Result {
             flow::ws_source(number(bytes)?, port.parse()?, size.parse()?)
         }
         ["ws-sink", bytes, port] => flow::ws_sink(number(bytes)?, port.parse()?),
+        ["ws-count"] => flow::ws_count(),
         ["tcp-source", bytes] => flow::tcp_source(number(bytes)?),
         ["tcp-sink", bytes, every] => flow::tcp_sink(number(bytes)?, number(every)?.max(1)),
         _ => Err(USAGE.into()),

@@ -107,6 +107,7 @@ impl Digest {
         say(&format!(r#"{{"bytes":{bytes},"messages":{messages},"sha256":"{hash}"}}"#))
     }
 
+    /// Of stdin, which is read to its end.
     pub(crate) fn of_stdin() -> Result {
         let (mut digest, mut buf) = (Self::default(), vec![0; CHUNK]);
         let mut stdin = io::stdin().lock();
@@ -115,6 +116,17 @@ impl Digest {
                 0 => return digest.say(),
                 n => digest.add(&buf[..n], b""),
             }
+        }
+    }
+}
+
+/// Reads stdin to its end and says how much came.
+pub(crate) fn count_stdin() -> Result {
+    let (mut bytes, mut buf, mut stdin) = (0, vec![0; CHUNK], io::stdin().lock());
+    loop {
+        match stdin.read(&mut buf)? {
+            0 => return say(&format!(r#"{{"bytes":{bytes}}}"#)),
+            n => bytes += n,
         }
     }
 }
