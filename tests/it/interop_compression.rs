@@ -88,44 +88,40 @@ fn servers_compress_with_bench() {
     }
 }
 
-/// Has a browser that shows the page of a server speak to that, and say what came of it.
+/// Has a browser that shows the page of a server speak to that, with little and with much effort.
 #[track_caller]
-fn browser_compresses(page: &dyn Page, server: &Running) {
-    let seen = page.run(&format!(
-        "
-        const ws = new WebSocket('{}');
-        await new Promise(resolve => ws.onopen = resolve);
-        const said = 'what is said again and again '.repeat(1000);
-        const wrong = [];
-        for (const message of ['', 'short', said, said, said + said]) {{
-            ws.send(message);
-            const heard = await new Promise(resolve => ws.onmessage = resolve);
-            if (heard.data !== message) wrong.push(message.length);
-        }}
-        ws.close(1000);
-        const close = await new Promise(resolve => ws.onclose = resolve);
-        return {{ wrong, granted: ws.extensions.split(';')[0], clean: close.wasClean }};
-        ",
-        server.address()
-    ));
-    let want = json!({ "wrong": [], "granted": "permessage-deflate", "clean": true });
-    assert_eq!(seen, want);
+fn browser_compresses_with_serve<P: Page>(open: fn(&str) -> P) {
+    for level in ["auto", "9"] {
+        let server = echo(level);
+        let page = open(&format!("http://127.0.0.1:{}/", server.port()));
+        let seen = page.run(&format!(
+            "
+            const ws = new WebSocket('{}');
+            await new Promise(resolve => ws.onopen = resolve);
+            const said = 'what is said again and again '.repeat(1000);
+            const wrong = [];
+            for (const message of ['', 'short', said, said, said + said]) {{
+                ws.send(message);
+                const heard = await new Promise(resolve => ws.onmessage = resolve);
+                if (heard.data !== message) wrong.push(message.length);
+            }}
+            ws.close(1000);
+            const close = await new Promise(resolve => ws.onclose = resolve);
+            return {{ wrong, granted: ws.extensions.split(';')[0], clean: close.wasClean }};
+            ",
+            server.address()
+        ));
+        let want = json!({ "wrong": [], "granted": "permessage-deflate", "clean": true });
+        assert_eq!(seen, want);
+    }
 }
 
 #[test]
 fn chromium_compresses_with_serve() {
-    for level in ["auto", "9"] {
-        let server = echo(level);
-        let page = format!("http://127.0.0.1:{}/", server.port());
-        browser_compresses(&Chromium::open(&page, "towline: try this WebSocket"), &server);
-    }
+    browser_compresses_with_serve(|url| Chromium::open(url, "towline: try this WebSocket"));
 }
 
 #[test]
 fn firefox_compresses_with_serve() {
-    for level in ["auto", "9"] {
-        let server = echo(level);
-        let page = format!("http://127.0.0.1:{}/", server.port());
-        browser_compresses(&Firefox::open_insecure(&page), &server);
-    }
+    browser_compresses_with_serve(Firefox::open_insecure);
 }
